@@ -1,0 +1,3 @@
+//! The `extproc` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One set of scenarios, run on the core, the gateway and a real Envoy, and compared.

@@ -1,0 +1,116 @@
+//! The configuration of one filter.
+
+use std::time::Duration;
+
+use crate::ProcessingMode;
+use crate::rules::MutationRules;
+
+/// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the entry: labels statistics and logs. Default `ext_proc`.
+    pub name: String,
+    /// What is sent to the processor. Default: both headers.
+    pub processing_mode: ProcessingMode,
+    /// How long the processor may take for one answer. Default 200 ms; 0 to 3600 s.
+    pub message_timeout: Duration,
+    /// The longest timeout that a processor may ask for; zero refuses it. Default 0; 0 to 3600 s.
+    pub max_message_timeout: Duration,
+    /// When the processor fails, let the exchange go on as if it were not there. Default false.
+    pub failure_mode_allow: bool,
+    /// Status of an error reply; only 4xx and 5xx are honoured, others act as 500. Default 500. Timeouts are always 504.
+    pub status_on_error: u16,
+    /// Treat an immediate response as a protocol error. Default false.
+    pub disable_immediate_response: bool,
+    /// Keep `content-length` in all body modes and let the processor set it. Default false.
+    pub allow_content_length_header: bool,
+    /// What a processor may change. Default: Envoy's.
+    pub mutation_rules: MutationRules,
+    /// When to choose the route again. Default: when the processor asks for it.
+    pub route_cache_action: RouteCacheAction,
+    /// How much of a body one side may hold. Default 1 MiB.
+    pub buffer_limit: usize,
+    /// The most entries a header map may have after a mutation, and operations one mutation may have. Default 100.
+    pub max_headers: usize,
+    /// The most bytes a header map may have after a mutation. Default 60 KiB.
+    pub max_header_bytes: usize,
+}
+
+/// When a header mutation makes the data plane choose the route again (Envoy `route_cache_action`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteCacheAction {
+    /// When the response sets `clear_route_cache` and has a header mutation.
+    #[default]
+    Default,
+    /// Whenever the response has a header mutation.
+    Clear,
+    /// Never.
+    Retain,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "ext_proc".to_owned(),
+            processing_mode: ProcessingMode::default(),
+            message_timeout: Duration::from_millis(200),
+            max_message_timeout: Duration::ZERO,
+            failure_mode_allow: false,
+            status_on_error: 500,
+            disable_immediate_response: false,
+            allow_content_length_header: false,
+            mutation_rules: MutationRules::default(),
+            route_cache_action: RouteCacheAction::Default,
+            buffer_limit: 1 << 20,
+            max_headers: 100,
+            max_header_bytes: 60 << 10,
+        }
+    }
+}
+
+/// Checked [`Options`]; shared by all exchanges of a filter.
+#[derive(Clone, Debug)]
+pub struct Config {
+    options: Options,
+}
+
+/// Options that no filter can run with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A timeout is longer than Envoy allows.
+    #[error("{field} is {got:?}; it must be between 0 s and 3600 s")]
+    Timeout {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        got: Duration,
+    },
+    /// The status is not one that HTTP defines.
+    #[error("status_on_error is {0}; it must be an HTTP status code, and only 4xx and 5xx are honoured")]
+    Status(u16),
+    /// The filter does not implement this body mode.
+    #[error("{field} {mode:?} is not supported; use NONE, STREAMED or BUFFERED")]
+    BodyMode {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        mode: crate::BodyMode,
+    },
+}
+
+impl Config {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field and what it must be.
+    pub fn new(_options: Options) -> Result<Self, ConfigError> {
+        todo!()
+    }
+
+    /// The options it was made from.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+}

@@ -1,0 +1,113 @@
+//! Which parts of an exchange go to the processor, and how.
+
+/// One of the two ways through the filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Client to upstream.
+    Request,
+    /// Upstream to client.
+    Response,
+}
+
+impl Direction {
+    /// Both, request first.
+    pub const BOTH: [Self; 2] = [Self::Request, Self::Response];
+
+    /// The other one.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Request => Self::Response,
+            Self::Response => Self::Request,
+        }
+    }
+}
+
+/// How a body goes to the processor (Envoy `ProcessingMode.BodySendMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodyMode {
+    /// Not at all.
+    #[default]
+    None,
+    /// Chunk by chunk as it arrives, one answer for each chunk, in order.
+    Streamed,
+    /// Whole, in one message; headers are held until it is answered.
+    Buffered,
+    /// As much as fits the buffer in one message; the rest passes.
+    BufferedPartial,
+    /// Chunk by chunk, answers independent of the chunks sent.
+    FullDuplexStreamed,
+    /// gRPC messages, answers independent of the messages sent.
+    Grpc,
+}
+
+/// The effective mode of an exchange (Envoy `ProcessingMode` with its defaults resolved).
+///
+/// The default sends both headers, no bodies and no trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessingMode {
+    /// `request_header_mode` is not SKIP.
+    pub request_headers: bool,
+    /// `response_header_mode` is not SKIP.
+    pub response_headers: bool,
+    /// `request_body_mode`.
+    pub request_body: BodyMode,
+    /// `response_body_mode`.
+    pub response_body: BodyMode,
+    /// `request_trailer_mode` is SEND.
+    pub request_trailers: bool,
+    /// `response_trailer_mode` is SEND.
+    pub response_trailers: bool,
+}
+
+impl Default for ProcessingMode {
+    fn default() -> Self {
+        Self {
+            request_headers: true,
+            response_headers: true,
+            request_body: BodyMode::None,
+            response_body: BodyMode::None,
+            request_trailers: false,
+            response_trailers: false,
+        }
+    }
+}
+
+impl ProcessingMode {
+    /// Nothing is sent: no stream is opened.
+    pub const OFF: Self = Self {
+        request_headers: false,
+        response_headers: false,
+        request_body: BodyMode::None,
+        response_body: BodyMode::None,
+        request_trailers: false,
+        response_trailers: false,
+    };
+
+    /// Whether headers of this direction are sent.
+    #[must_use]
+    pub const fn headers(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.request_headers,
+            Direction::Response => self.response_headers,
+        }
+    }
+
+    /// How the body of this direction is sent.
+    #[must_use]
+    pub const fn body(&self, direction: Direction) -> BodyMode {
+        match direction {
+            Direction::Request => self.request_body,
+            Direction::Response => self.response_body,
+        }
+    }
+
+    /// Whether trailers of this direction are sent.
+    #[must_use]
+    pub const fn trailers(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.request_trailers,
+            Direction::Response => self.response_trailers,
+        }
+    }
+}

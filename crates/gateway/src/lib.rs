@@ -1,0 +1,1 @@
+//! A reverse proxy with routes, policies and chains of external processors.

@@ -1,0 +1,1 @@
+//! Write an Envoy external processor (ext_proc) in ten lines.
