@@ -1,1 +1,9 @@
 //! A reverse proxy with routes, policies and chains of external processors.
+//!
+//! Configuration is resolved once: a file ([`Config`], what people write) becomes a [`Plan`] (immutable, indices in
+//! place of names), and only the plan is used while serving. Programs and tests may build a plan without a file.
+
+pub mod plan;
+pub mod route;
+
+pub use plan::Plan;
