@@ -1,1 +1,58 @@
-//! The `extproc` command.
+//! The `extproc` command: one module per subcommand, one module per sample processor.
+//!
+//! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 it ran and failed, 2 bad usage or
+//! configuration.
+
+mod echo;
+mod failure;
+mod listen;
+mod logging;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::failure::Outcome;
+
+/// External processing (ext_proc) for HTTP: processors, gateway, and tools for both.
+#[derive(Debug, Parser)]
+#[command(name = "extproc", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    after_help = "Example:\n  extproc demo --once\n\nExit codes: 0 done, 1 it ran and failed, 2 bad usage or configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Echo(echo::Args),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // `get_matches` prints help, version and usage errors itself; usage errors exit with 2.
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    if let Err(failure) = cli.log.install().and_then(|()| run(cli.command)) {
+        return failure.report();
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(command: Command) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Echo(args) => echo::run(args).await,
+        }
+    })
+}

@@ -1,3 +1,7 @@
 //! The `extproc` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    extproc_cli::main()
+}
