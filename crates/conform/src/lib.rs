@@ -1,1 +1,4 @@
-//! One set of scenarios, run on the core, the gateway and a real Envoy, and compared.
+//! One set of ext_proc scenarios, run on the core, the gateway and a real Envoy, and compared.
+
+pub mod scenario;
+pub mod target;

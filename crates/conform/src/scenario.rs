@@ -1,0 +1,215 @@
+//! The scenario format: one exchange, what every party does in it, and what must come of it.
+//!
+//! A file holds a list of scenarios. Every part but `id` and `title` may be left out:
+//!
+//! ```yaml
+//! - id: ENV-153
+//!   title: A buffered request body is replaced by one of the same length
+//!   config:                                   # fields of ExternalProcessor, without grpc_service
+//!     processing_mode: { request_body_mode: BUFFERED, response_body_mode: BUFFERED }
+//!   request: { method: POST, body: hello }    # default: GET /x
+//!   upstream: { headers: { x-up: 1 }, body: hello }   # this is the default: 200, one header, one body
+//!   processor:                                # default: an empty answer to every message
+//!     request_body: { body: HELLO }
+//!   expect:
+//!     client: { status: 200, body: hello }
+//!     upstream: { body: HELLO, headers: { content-length: 5 } }
+//!     processor: [request_headers, request_body "hello" end, response_headers, response_body "hello" end]
+//!     counters: { started: 1, sent: 4, received: 4, closed: 1 }
+//! ```
+//!
+//! The types below document every key; an unknown key is an error that names file and line.
+
+mod expect;
+mod load;
+mod script;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use expect::{Expect, ExpectClient, ExpectUpstream};
+pub use load::{Sources, load_dir, load_str};
+pub use script::{Failure, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step};
+pub use text::{Fields, Millis, Payload};
+
+use crate::target::TargetKind;
+
+/// One exchange through the filter, told from all four sides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The row of the catalogue that it proves, such as `ENV-003`; a suffix (`ENV-171-sh`) when a row needs several.
+    pub id: String,
+    /// What it shows, as a sentence.
+    pub title: String,
+    /// Where the file holds it; filled by the loader.
+    #[serde(skip)]
+    pub file: String,
+    /// Envoy's `ExternalProcessor` without `grpc_service`, under Envoy's own names.
+    #[serde(default = "empty_object")]
+    pub config: serde_json::Value,
+    /// How many bytes of a body the data plane may hold; default as the target has it, 1 MiB.
+    pub buffer_limit: Option<u32>,
+    /// The client's part.
+    #[serde(default)]
+    pub request: Request,
+    /// The upstream's part.
+    #[serde(default)]
+    pub upstream: Upstream,
+    /// Routes tried before the one to `upstream`, which takes what is left.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The processor's part.
+    #[serde(default)]
+    pub processor: Processor,
+    /// How the messages that the processor sees are compared.
+    #[serde(default)]
+    pub messages: Messages,
+    /// Targets that cannot run it, each with the reason.
+    #[serde(default)]
+    pub skip: BTreeMap<TargetKind, String>,
+    /// What must come of it on every target, by hand. Targets are compared with Envoy's transcript besides.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What the client sends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Request {
+    /// Default GET.
+    pub method: String,
+    /// Default `/x`.
+    pub path: String,
+    /// The Host header. Default `ex.com`.
+    pub host: String,
+    /// The version of HTTP, 1 or 2. Default 1.
+    pub http: u8,
+    /// Further headers.
+    pub headers: Fields,
+    /// A body of known length, sent in one write with the headers.
+    pub body: Option<Payload>,
+    /// A chunked body: one chunk after each `pause`, the terminator after another.
+    pub chunks: Option<Vec<Payload>>,
+    /// Default 50 ms.
+    pub pause: Millis,
+    /// Trailers; they need `chunks`.
+    pub trailers: Fields,
+    /// Never send the end of the body.
+    pub unfinished: bool,
+    /// Close the connection after this time, whatever came.
+    pub give_up: Option<Millis>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            path: "/x".to_owned(),
+            host: "ex.com".to_owned(),
+            http: 1,
+            headers: Fields::default(),
+            body: None,
+            chunks: None,
+            pause: Millis(50),
+            trailers: Fields::default(),
+            unfinished: false,
+            give_up: None,
+        }
+    }
+}
+
+/// What the upstream answers once it has the whole request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Default 200.
+    pub status: u16,
+    /// Default `x-up: 1`. A content length is added for `body`.
+    pub headers: Fields,
+    /// A body of known length. Default `hello`, unless there are `chunks`.
+    pub body: Option<Payload>,
+    /// A chunked body: one chunk after each `pause`, the terminator after another; the first comes with the headers.
+    pub chunks: Option<Vec<Payload>>,
+    /// Default 50 ms.
+    pub pause: Millis,
+    /// Trailers; they need `chunks`.
+    pub trailers: Fields,
+    /// Wait so long before answering. Default 0.
+    pub delay: Millis,
+    /// Answer as soon as the request headers are there; the request body is read none the less.
+    pub early: bool,
+    /// Send a `103` first.
+    pub hints: bool,
+    /// Nothing listens there.
+    pub unreachable: bool,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            headers: Fields(vec![("x-up".to_owned(), "1".to_owned())]),
+            body: None,
+            chunks: None,
+            pause: Millis(50),
+            trailers: Fields::default(),
+            delay: Millis(0),
+            early: false,
+            hints: false,
+            unreachable: false,
+        }
+    }
+}
+
+/// A route with conditions; all of them must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The path begins so.
+    pub path_prefix: Option<String>,
+    /// These headers have exactly these values.
+    #[serde(default)]
+    pub headers: Fields,
+    /// Who answers there. The transcript's `upstream.route` tells which was contacted.
+    pub upstream: Upstream,
+}
+
+/// How much the division of a body into messages matters.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Messages {
+    /// Adjacent body messages of one direction count as one; the counters are compared.
+    #[default]
+    Merged,
+    /// Message by message.
+    Exact,
+    /// Division depends on timing: merged, and the counters of messages are not compared.
+    Free,
+}
+
+impl Request {
+    /// Whether it has no body and no trailers.
+    #[must_use]
+    pub const fn is_headers_only(&self) -> bool {
+        self.body.is_none() && self.chunks.is_none()
+    }
+}
+
+impl Upstream {
+    /// The body of known length: the default `hello` when neither `body` nor `chunks` is given.
+    #[must_use]
+    pub fn whole_body(&self) -> Option<Vec<u8>> {
+        match (&self.body, &self.chunks) {
+            (Some(body), _) => Some(body.bytes()),
+            (None, None) => Some(b"hello".to_vec()),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+fn empty_object() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}
