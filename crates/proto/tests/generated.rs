@@ -2,6 +2,8 @@
 //!
 //! After a change of a `.proto` file: `UPDATE_GENERATED=1 cargo test -p extproc-proto --test generated`.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -20,15 +20,37 @@ pub struct ProcessingRequest {
     pub protocol_config: ::core::option::Option<ProtocolConfiguration>,
     /// N/I. Only on the first message of the stream, FULL_DUPLEX_STREAMED and GRPC body modes.
     #[prost(message, optional, tag = "12")]
-    pub flow_control_init: ::core::option::Option<FlowControlInit>,
+    pub flow_control_init: ::core::option::Option<processing_request::FlowControlInit>,
     /// N/I.
     #[prost(message, optional, tag = "13")]
-    pub client_window_update: ::core::option::Option<ClientWindowUpdate>,
+    pub client_window_update: ::core::option::Option<
+        processing_request::ClientWindowUpdate,
+    >,
     #[prost(oneof = "processing_request::Request", tags = "2, 3, 4, 5, 6, 7")]
     pub request: ::core::option::Option<processing_request::Request>,
 }
 /// Nested message and enum types in `ProcessingRequest`.
 pub mod processing_request {
+    /// Initial flow-control windows in bytes, one for each leg of the two body paths.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct FlowControlInit {
+        #[prost(int64, tag = "1")]
+        pub initial_window_downstream_to_sidestream: i64,
+        #[prost(int64, tag = "2")]
+        pub initial_window_sidestream_to_upstream: i64,
+        #[prost(int64, tag = "3")]
+        pub initial_window_upstream_to_sidestream: i64,
+        #[prost(int64, tag = "4")]
+        pub initial_window_sidestream_to_downstream: i64,
+    }
+    /// Credit from the data plane for what the processor sends.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ClientWindowUpdate {
+        #[prost(int64, tag = "1")]
+        pub window_increment_sidestream_to_upstream: i64,
+        #[prost(int64, tag = "2")]
+        pub window_increment_sidestream_to_downstream: i64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Request {
         #[prost(message, tag = "2")]
@@ -68,7 +90,9 @@ pub struct ProcessingResponse {
     >,
     /// N/I.
     #[prost(message, optional, tag = "14")]
-    pub server_window_update: ::core::option::Option<ServerWindowUpdate>,
+    pub server_window_update: ::core::option::Option<
+        processing_response::ServerWindowUpdate,
+    >,
     /// N/I.
     #[prost(bool, tag = "15")]
     pub request_drain_requests: bool,
@@ -80,6 +104,14 @@ pub struct ProcessingResponse {
 }
 /// Nested message and enum types in `ProcessingResponse`.
 pub mod processing_response {
+    /// Credit from the processor for what the data plane sends.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ServerWindowUpdate {
+        #[prost(int64, tag = "1")]
+        pub window_increment_downstream_to_sidestream: i64,
+        #[prost(int64, tag = "2")]
+        pub window_increment_upstream_to_sidestream: i64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Response {
         #[prost(message, tag = "1")]
@@ -115,34 +147,6 @@ pub struct ProtocolConfiguration {
     pub response_body_mode: i32,
     #[prost(bool, tag = "3")]
     pub send_body_without_waiting_for_header_response: bool,
-}
-/// Initial flow-control windows in bytes, one for each leg of the two body paths.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FlowControlInit {
-    #[prost(int64, tag = "1")]
-    pub initial_window_downstream_to_sidestream: i64,
-    #[prost(int64, tag = "2")]
-    pub initial_window_sidestream_to_upstream: i64,
-    #[prost(int64, tag = "3")]
-    pub initial_window_upstream_to_sidestream: i64,
-    #[prost(int64, tag = "4")]
-    pub initial_window_sidestream_to_downstream: i64,
-}
-/// Credit from the data plane for what the processor sends.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ClientWindowUpdate {
-    #[prost(int64, tag = "1")]
-    pub window_increment_sidestream_to_upstream: i64,
-    #[prost(int64, tag = "2")]
-    pub window_increment_sidestream_to_downstream: i64,
-}
-/// Credit from the processor for what the data plane sends.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ServerWindowUpdate {
-    #[prost(int64, tag = "1")]
-    pub window_increment_downstream_to_sidestream: i64,
-    #[prost(int64, tag = "2")]
-    pub window_increment_upstream_to_sidestream: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HttpHeaders {
