@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::ProcessingMode;
 use crate::rules::MutationRules;
+use crate::{BodyMode, ProcessingMode};
 
 /// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ pub enum ConfigError {
         /// The field's name.
         field: &'static str,
         /// Its value.
-        mode: crate::BodyMode,
+        mode: BodyMode,
     },
 }
 
@@ -104,13 +104,87 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] names the field and what it must be.
-    pub fn new(_options: Options) -> Result<Self, ConfigError> {
-        todo!()
+    pub fn new(options: Options) -> Result<Self, ConfigError> {
+        for (field, got) in
+            [("message_timeout", options.message_timeout), ("max_message_timeout", options.max_message_timeout)]
+        {
+            if got > LONGEST_TIMEOUT {
+                return Err(ConfigError::Timeout { field, got });
+            }
+        }
+        if !is_defined_status(options.status_on_error) {
+            return Err(ConfigError::Status(options.status_on_error));
+        }
+        for (field, mode) in [
+            ("processing_mode.request_body_mode", options.processing_mode.request_body),
+            ("processing_mode.response_body_mode", options.processing_mode.response_body),
+        ] {
+            match mode {
+                BodyMode::None | BodyMode::Streamed | BodyMode::Buffered => {}
+                BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                    return Err(ConfigError::BodyMode { field, mode });
+                }
+            }
+        }
+        Ok(Self { options })
     }
 
     /// The options it was made from.
     #[must_use]
     pub const fn options(&self) -> &Options {
         &self.options
+    }
+}
+
+/// Envoy's bound on both timeouts.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Whether Envoy's `StatusCode` enum defines the value; only those load.
+const fn is_defined_status(status: u16) -> bool {
+    matches!(
+        status,
+        100 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=424 | 426 | 428 | 429 | 431 | 500..=508 | 510 | 511
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Options)) -> Option<ConfigError> {
+        let mut options = Options::default();
+        change(&mut options);
+        Config::new(options).err()
+    }
+
+    #[test]
+    fn env_436_timeouts_from_zero_to_an_hour() {
+        assert_eq!(refused(|o| o.message_timeout = Duration::ZERO), None);
+        assert_eq!(refused(|o| o.message_timeout = Duration::from_secs(3600)), None);
+        let got = Duration::from_secs(3601);
+        assert_eq!(refused(|o| o.message_timeout = got), Some(ConfigError::Timeout { field: "message_timeout", got }));
+        assert_eq!(
+            refused(|o| o.max_message_timeout = got),
+            Some(ConfigError::Timeout { field: "max_message_timeout", got })
+        );
+    }
+
+    #[test]
+    fn env_438_status_on_error() {
+        for (status, ok) in [(0, false), (777, false), (200, true), (429, true), (599, false)] {
+            assert_eq!(refused(|o| o.status_on_error = status).is_none(), ok, "{status}");
+        }
+    }
+
+    #[test]
+    fn body_modes_that_are_not_implemented_are_refused_by_name() {
+        let error = refused(|o| o.processing_mode.response_body = BodyMode::FullDuplexStreamed);
+        assert_eq!(
+            error.map(|e| e.to_string()).as_deref(),
+            Some(
+                "processing_mode.response_body_mode FullDuplexStreamed is not supported; use NONE, STREAMED or BUFFERED"
+            )
+        );
+        assert_eq!(refused(|o| o.processing_mode.request_body = BodyMode::Buffered), None);
     }
 }

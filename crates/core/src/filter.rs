@@ -1,12 +1,15 @@
 //! One ext_proc filter on one HTTP exchange.
 
 mod event;
+mod order;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{Effect, EndStream, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
+pub(crate) use order::Order;
 
+use crate::local_reply::RequestKind;
 use crate::{Config, Direction, Stats};
 
 /// One ext_proc filter on one HTTP exchange.
@@ -82,5 +85,21 @@ impl Filter {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn set_request_kind(&mut self, _kind: RequestKind) {
+        todo!()
+    }
+
+    pub(crate) fn cut(&mut self, _direction: Direction) {
+        todo!()
+    }
+
+    pub(crate) fn finish(&mut self) {
+        todo!()
+    }
+
+    pub(crate) fn reset(&mut self) {
+        todo!()
     }
 }

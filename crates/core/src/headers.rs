@@ -152,6 +152,12 @@ impl IntoIterator for Headers {
     }
 }
 
+impl Extend<(Name, Value)> for Headers {
+    fn extend<I: IntoIterator<Item = (Name, Value)>>(&mut self, entries: I) {
+        self.entries.extend(entries);
+    }
+}
+
 impl FromIterator<(Name, Value)> for Headers {
     fn from_iter<I: IntoIterator<Item = (Name, Value)>>(entries: I) -> Self {
         Self { entries: entries.into_iter().collect() }

@@ -29,6 +29,6 @@ pub mod stats;
 pub use chain::FilterChain;
 pub use config::{Config, ConfigError, Options};
 pub use headers::Headers;
-pub use local_reply::LocalReply;
+pub use local_reply::{LocalReply, RequestKind};
 pub use mode::{BodyMode, Direction, ProcessingMode};
 pub use stats::Stats;

@@ -49,6 +49,26 @@ pub enum Forward {
     Trailers(Headers),
 }
 
+impl From<Forward> for HttpEvent {
+    fn from(part: Forward) -> Self {
+        match part {
+            Forward::Headers(headers, end) => Self::Headers(headers, end),
+            Forward::Data(data, end) => Self::Data(data, end),
+            Forward::Trailers(trailers) => Self::Trailers(trailers),
+        }
+    }
+}
+
+impl From<HttpEvent> for Forward {
+    fn from(event: HttpEvent) -> Self {
+        match event {
+            HttpEvent::Headers(headers, end) => Self::Headers(headers, end),
+            HttpEvent::Data(data, end) => Self::Data(data, end),
+            HttpEvent::Trailers(trailers) => Self::Trailers(trailers),
+        }
+    }
+}
+
 /// Out, by [`poll_send`](crate::FilterChain::poll_send): what goes to the processor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outgoing {

@@ -1,0 +1,107 @@
+//! One direction of a chain: its source at one end, its sink at the other.
+
+use std::collections::VecDeque;
+
+use crate::filter::{ApiMisuse, Forward, HttpEvent, Order};
+
+/// What the source of a direction may still give, and what its sink has not taken yet.
+#[derive(Debug)]
+pub(super) struct Lane {
+    order: Order,
+    closed: bool,
+    queue: VecDeque<Forward>,
+    bytes: usize,
+    limit: usize,
+    full: bool,
+    given_headers: bool,
+    done: bool,
+}
+
+impl Lane {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self {
+            order: Order::Start,
+            closed: false,
+            queue: VecDeque::new(),
+            bytes: 0,
+            limit,
+            full: false,
+            given_headers: false,
+            done: false,
+        }
+    }
+
+    /// Whether the event may come now.
+    pub(super) fn accept(&mut self, event: &HttpEvent) -> Result<(), ApiMisuse> {
+        self.order = self.order.next(event)?;
+        Ok(())
+    }
+
+    /// A local reply takes the place of the source. False when the source had begun.
+    pub(super) fn take_over(&mut self) -> bool {
+        let before_headers = self.order == Order::Start && !self.closed;
+        self.closed = true;
+        before_headers
+    }
+
+    /// Nothing comes from the source any more, and the sink gets nothing.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.clear();
+    }
+
+    /// Drops what the sink has not taken.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.bytes = 0;
+        self.full = false;
+    }
+
+    pub(super) fn push(&mut self, part: Forward) {
+        self.bytes += data_len(&part);
+        self.full |= self.bytes > self.limit;
+        self.queue.push_back(part);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Forward> {
+        let part = self.queue.pop_front()?;
+        self.bytes -= data_len(&part);
+        self.full &= self.bytes > self.limit / 2;
+        match part {
+            Forward::Headers(_, end) => {
+                self.given_headers = true;
+                self.done |= end;
+            }
+            Forward::Data(_, end) => self.done |= end,
+            Forward::Trailers(_) => self.done = true,
+        }
+        Some(part)
+    }
+
+    pub(super) fn wants(&self) -> bool {
+        !self.closed && !self.full && self.order != Order::Ended
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.order == Order::Ended
+    }
+
+    pub(super) const fn has_given_headers(&self) -> bool {
+        self.given_headers
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+fn data_len(part: &Forward) -> usize {
+    match part {
+        Forward::Data(data, _) => data.len(),
+        Forward::Headers(..) | Forward::Trailers(_) => 0,
+    }
+}
