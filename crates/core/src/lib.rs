@@ -14,6 +14,7 @@
 //! ```
 //!
 //! * [`filter::Filter`]: one ext_proc filter on one HTTP exchange, with the behaviour of Envoy 1.40.
+//! * [`session::Session`]: the other end, one exchange seen from the processor.
 //! * [`chain::FilterChain`]: filters in a row, the local replies between them, and the rule who may still answer.
 //!   This is what a data plane drives, also with one filter or none.
 
@@ -24,6 +25,7 @@ pub mod headers;
 pub mod local_reply;
 pub mod mode;
 pub mod rules;
+pub mod session;
 pub mod stats;
 
 pub use chain::FilterChain;
@@ -31,4 +33,5 @@ pub use config::{Config, ConfigError, Options};
 pub use headers::Headers;
 pub use local_reply::{LocalReply, RequestKind};
 pub use mode::{BodyMode, Direction, ProcessingMode};
+pub use session::Session;
 pub use stats::Stats;
