@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rules::MutationRules;
+use crate::rules::{Checker, MutationRules};
 use crate::{BodyMode, ProcessingMode};
 
 /// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
@@ -72,6 +72,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Config {
     options: Options,
+    checker: Checker,
 }
 
 /// Options that no filter can run with.
@@ -89,6 +90,14 @@ pub enum ConfigError {
     /// The status is not one that HTTP defines.
     #[error("status_on_error is {0}; it must be an HTTP status code, and only 4xx and 5xx are honoured")]
     Status(u16),
+    /// An expression cannot be made to match whole names.
+    #[error("{field} cannot match a whole name: {error}")]
+    Expression {
+        /// The field's name.
+        field: &'static str,
+        /// What the expression compiler says.
+        error: String,
+    },
     /// The filter does not implement this body mode.
     #[error("{field} {mode:?} is not supported; use NONE, STREAMED or BUFFERED")]
     BodyMode {
@@ -126,7 +135,13 @@ impl Config {
                 }
             }
         }
-        Ok(Self { options })
+        let checker = Checker::new(&options.mutation_rules)
+            .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
+        Ok(Self { options, checker })
+    }
+
+    pub(crate) const fn checker(&self) -> &Checker {
+        &self.checker
     }
 
     /// The options it was made from.

@@ -24,9 +24,12 @@ pub mod filter;
 pub mod headers;
 pub mod local_reply;
 pub mod mode;
+mod mutation;
 pub mod rules;
 pub mod session;
 pub mod stats;
+pub mod violation;
+mod wire;
 
 pub use chain::FilterChain;
 pub use config::{Config, ConfigError, Options};
@@ -35,3 +38,4 @@ pub use local_reply::{LocalReply, RequestKind};
 pub use mode::{BodyMode, Direction, ProcessingMode};
 pub use session::Session;
 pub use stats::Stats;
+pub use violation::Violation;

@@ -1,0 +1,81 @@
+//! The ways in which a processor can break the protocol.
+
+/// One way to break the protocol. Each has the text that Envoy writes to RESPONSE_CODE_DETAILS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.details())]
+#[non_exhaustive]
+pub enum Violation {
+    /// A headers response that no headers message waits for: wrong direction, duplicate, or too early.
+    UnexpectedHeaders,
+    /// A body response that no body message waits for.
+    UnexpectedBody,
+    /// A trailers response that no trailers message waits for.
+    UnexpectedTrailers,
+    /// No member of the oneof is set.
+    Unhandled,
+    /// An immediate response although the configuration disables it.
+    ImmediateDisabled,
+    /// A `streamed_response` body outside FULL_DUPLEX_STREAMED.
+    StreamedOutsideDuplex,
+    /// A `streamed_immediate_response`. This filter does not implement it; Envoy does.
+    StreamedImmediateUnsupported,
+    /// More set or remove operations than a header map may have entries.
+    TooManyOperations,
+    /// A header map larger than the limits after a mutation.
+    MutationTooLarge,
+    /// A name or value to set that HTTP does not allow.
+    SetInvalidCharacter,
+    /// A name to remove that HTTP does not allow.
+    RemoveInvalidCharacter,
+    /// A header to set that the rules refuse, with `disallow_is_error`.
+    SetRefused,
+    /// A header to remove that the rules refuse, with `disallow_is_error`.
+    RemoveRefused,
+    /// A body whose length is not the `content-length` that goes with it.
+    LengthMismatch,
+}
+
+impl Violation {
+    /// Envoy's text for it, without white space.
+    #[must_use]
+    pub const fn details(self) -> &'static str {
+        match self {
+            Self::UnexpectedHeaders | Self::UnexpectedBody | Self::UnexpectedTrailers => "spurious_message",
+            Self::Unhandled => "unhandled_message",
+            Self::ImmediateDisabled => "unhandled_immediate_response_due_to_config_disabled_it",
+            Self::StreamedOutsideDuplex => {
+                "spurious_message:_streamed_response_is_received_while_body_mode__is_not_FULL_DUPLEX_STREAMED"
+            }
+            Self::StreamedImmediateUnsupported => "streamed_immediate_response_is_not_supported",
+            Self::TooManyOperations => "header_mutation_operation_count_exceeds_limit",
+            Self::MutationTooLarge => "header_mutation_result_exceeds_limit",
+            Self::SetInvalidCharacter => "header_mutation_set_contains_invalid_character",
+            Self::RemoveInvalidCharacter => "header_mutation_remove_contains_invalid_character",
+            Self::SetRefused => "header_mutation_set_headers_failed",
+            Self::RemoveRefused => "header_mutation_remove_headers_failed",
+            Self::LengthMismatch => "mismatch_between_content_length_and_the_length_of_the_mutated_body",
+        }
+    }
+
+    /// Whether it counts as a spurious message, which fails open if the configuration says so. The others are
+    /// expected messages with bad content, which never fail open.
+    #[must_use]
+    pub const fn is_spurious(self) -> bool {
+        match self {
+            Self::UnexpectedHeaders
+            | Self::UnexpectedBody
+            | Self::UnexpectedTrailers
+            | Self::Unhandled
+            | Self::ImmediateDisabled
+            | Self::StreamedOutsideDuplex
+            | Self::StreamedImmediateUnsupported => true,
+            Self::TooManyOperations
+            | Self::MutationTooLarge
+            | Self::SetInvalidCharacter
+            | Self::RemoveInvalidCharacter
+            | Self::SetRefused
+            | Self::RemoveRefused
+            | Self::LengthMismatch => false,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Between the wire types and the core's own: the only file of the filter that names generated types.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use extproc_proto::body_mutation::Mutation as WireBodyMutation;
+use extproc_proto::common_response::ResponseStatus;
+use extproc_proto::processing_request::Request;
+use extproc_proto::processing_response::Response;
+use extproc_proto::{
+    BodyMutation, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderValue, HeaderValueOption, HttpBody,
+    HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingRequest, ProcessingResponse,
+    ProtocolConfiguration,
+};
+
+use crate::mutation::{Mutation, SetHeader};
+use crate::{BodyMode, Direction, Headers, ProcessingMode};
+
+/// What a processor said, parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// `override_message_timeout`: everything else in the message is ignored. `None`: not a time span.
+    Timeout(Option<Duration>),
+    Headers(Direction, Common),
+    Body(Direction, Common),
+    Trailers(Direction, Option<Mutation>),
+    Immediate(Box<Immediate>),
+    StreamedImmediate,
+    /// No member of the oneof.
+    Unknown,
+}
+
+/// `CommonResponse`, the content of headers and body responses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Common {
+    /// CONTINUE_AND_REPLACE.
+    pub(crate) replace: bool,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) body: BodyChange,
+    pub(crate) clear_route_cache: bool,
+}
+
+/// What happens to the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BodyChange {
+    #[default]
+    Keep,
+    /// Empty for `clear_body`.
+    Replace(Bytes),
+    /// `streamed_response`.
+    Streamed,
+}
+
+/// `ImmediateResponse`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Immediate {
+    /// 200 to 599.
+    pub(crate) status: u16,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) body: Bytes,
+    pub(crate) grpc_status: Option<u32>,
+    pub(crate) details: String,
+}
+
+impl From<ProcessingResponse> for Reply {
+    fn from(message: ProcessingResponse) -> Self {
+        if let Some(span) = message.override_message_timeout {
+            return Self::Timeout(span.try_into().ok());
+        }
+        match message.response {
+            Some(Response::RequestHeaders(reply)) => Self::Headers(Direction::Request, common(reply.response)),
+            Some(Response::ResponseHeaders(reply)) => Self::Headers(Direction::Response, common(reply.response)),
+            Some(Response::RequestBody(reply)) => Self::Body(Direction::Request, common(reply.response)),
+            Some(Response::ResponseBody(reply)) => Self::Body(Direction::Response, common(reply.response)),
+            Some(Response::RequestTrailers(reply)) => {
+                Self::Trailers(Direction::Request, reply.header_mutation.map(mutation))
+            }
+            Some(Response::ResponseTrailers(reply)) => {
+                Self::Trailers(Direction::Response, reply.header_mutation.map(mutation))
+            }
+            Some(Response::ImmediateResponse(reply)) => Self::Immediate(Box::new(immediate(reply))),
+            Some(Response::StreamedImmediateResponse(_)) => Self::StreamedImmediate,
+            None => Self::Unknown,
+        }
+    }
+}
+
+fn common(common: Option<CommonResponse>) -> Common {
+    let Some(common) = common else {
+        return Common::default();
+    };
+    Common {
+        replace: common.status == ResponseStatus::ContinueAndReplace as i32,
+        mutation: common.header_mutation.map(mutation),
+        body: body_change(common.body_mutation),
+        clear_route_cache: common.clear_route_cache,
+    }
+}
+
+fn body_change(mutation: Option<BodyMutation>) -> BodyChange {
+    match mutation.and_then(|mutation| mutation.mutation) {
+        Some(WireBodyMutation::Body(body)) => BodyChange::Replace(body),
+        Some(WireBodyMutation::ClearBody(true)) => BodyChange::Replace(Bytes::new()),
+        Some(WireBodyMutation::StreamedResponse(_)) => BodyChange::Streamed,
+        Some(WireBodyMutation::ClearBody(false)) | None => BodyChange::Keep,
+    }
+}
+
+fn mutation(mutation: HeaderMutation) -> Mutation {
+    let set = mutation.set_headers.into_iter().map(|HeaderValueOption { header, append, .. }| {
+        let HeaderValue { key, raw_value, .. } = header?;
+        // `append_action` and `value` are ignored, as by Envoy.
+        Some(SetHeader { name: key, value: raw_value, append: append.unwrap_or(false) })
+    });
+    Mutation { remove: mutation.remove_headers, set: set.collect() }
+}
+
+fn immediate(reply: ImmediateResponse) -> Immediate {
+    let status = reply.status.and_then(|status| u16::try_from(status.code).ok());
+    Immediate {
+        status: status.filter(|status| (200..=599).contains(status)).unwrap_or(200),
+        mutation: reply.headers.map(mutation),
+        body: reply.body,
+        grpc_status: reply.grpc_status.map(|status| status.status),
+        details: reply.details,
+    }
+}
+
+/// A headers message.
+pub(crate) fn headers_message(direction: Direction, headers: &Headers, end_of_stream: bool) -> Box<ProcessingRequest> {
+    let headers = HttpHeaders { headers: Some(header_map(headers)), end_of_stream, ..HttpHeaders::default() };
+    message(match direction {
+        Direction::Request => Request::RequestHeaders(headers),
+        Direction::Response => Request::ResponseHeaders(headers),
+    })
+}
+
+/// A body message.
+pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: bool) -> Box<ProcessingRequest> {
+    let body = HttpBody { body, end_of_stream, ..HttpBody::default() };
+    message(match direction {
+        Direction::Request => Request::RequestBody(body),
+        Direction::Response => Request::ResponseBody(body),
+    })
+}
+
+/// A trailers message.
+pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<ProcessingRequest> {
+    let trailers = HttpTrailers { trailers: Some(header_map(trailers)) };
+    message(match direction {
+        Direction::Request => Request::RequestTrailers(trailers),
+        Direction::Response => Request::ResponseTrailers(trailers),
+    })
+}
+
+/// Makes a message the first of its stream: it tells the modes.
+pub(crate) fn set_protocol_config(message: &mut ProcessingRequest, mode: &ProcessingMode) {
+    message.protocol_config = Some(ProtocolConfiguration {
+        request_body_mode: body_send_mode(mode.request_body),
+        response_body_mode: body_send_mode(mode.response_body),
+        send_body_without_waiting_for_header_response: false,
+    });
+}
+
+fn message(request: Request) -> Box<ProcessingRequest> {
+    Box::new(ProcessingRequest {
+        request: Some(request),
+        // Present even when empty, as in Envoy.
+        metadata_context: Some(Metadata::default()),
+        ..ProcessingRequest::default()
+    })
+}
+
+/// Pseudo headers first; values in `raw_value` only.
+fn header_map(headers: &Headers) -> HeaderMap {
+    let mut wire = Vec::with_capacity(headers.len());
+    for pseudo in [true, false] {
+        for (name, value) in headers.iter().filter(|(name, _)| name.is_pseudo() == pseudo) {
+            wire.push(HeaderValue {
+                key: name.clone().into_bytes(),
+                raw_value: value.clone().into_bytes(),
+                ..HeaderValue::default()
+            });
+        }
+    }
+    HeaderMap { headers: wire }
+}
+
+const fn body_send_mode(mode: BodyMode) -> i32 {
+    (match mode {
+        BodyMode::None => BodySendMode::None,
+        BodyMode::Streamed => BodySendMode::Streamed,
+        BodyMode::Buffered => BodySendMode::Buffered,
+        BodyMode::BufferedPartial => BodySendMode::BufferedPartial,
+        BodyMode::FullDuplexStreamed => BodySendMode::FullDuplexStreamed,
+        BodyMode::Grpc => BodySendMode::Grpc,
+    }) as i32
+}
