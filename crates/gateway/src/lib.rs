@@ -3,7 +3,10 @@
 //! Configuration is resolved once: a file ([`Config`], what people write) becomes a [`Plan`] (immutable, indices in
 //! place of names), and only the plan is used while serving. Programs and tests may build a plan without a file.
 
+pub mod config;
 pub mod plan;
+mod policy;
 pub mod route;
 
+pub use config::Config;
 pub use plan::Plan;
