@@ -1,0 +1,219 @@
+//! A real Envoy process, the judge.
+
+mod bootstrap;
+mod install;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+pub use install::binary;
+
+use super::{Failure, Target, TargetKind};
+use crate::peer::Peers;
+use crate::peer::http1::{Body, Reader};
+use crate::scenario::Scenario;
+use crate::transcript::{End, Transcript};
+
+/// How long Envoy may take to start, and afterwards to settle after an exchange.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One Envoy process that serves a batch of scenarios, each on a listener of its own.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Child,
+    dir: TempDir,
+    admin: SocketAddr,
+    /// By slug, until the scenario is run.
+    prepared: Mutex<BTreeMap<String, (Peers, SocketAddr)>>,
+}
+
+impl Envoy {
+    /// Starts the peers of all scenarios and an Envoy that knows them.
+    ///
+    /// # Errors
+    /// When Envoy refuses the configuration or does not start; its own last words are part of the error.
+    pub async fn start(binary: &Path, scenarios: &[&Scenario]) -> anyhow::Result<Self> {
+        let dir = TempDir::new().context("cannot create a directory for Envoy")?;
+        let mut peers = Vec::new();
+        for scenario in scenarios {
+            peers.push(Peers::start(scenario).await.context("cannot start the scripted peers")?);
+        }
+        let batch: Vec<(&Scenario, &Peers)> = scenarios.iter().copied().zip(&peers).collect();
+        let config = bootstrap::bootstrap(&batch, &dir.path().join("access.log"));
+        std::fs::write(dir.path().join("bootstrap.json"), serde_json::to_vec_pretty(&config)?)?;
+        let process = Command::new(binary)
+            .arg("--config-path")
+            .arg(dir.path().join("bootstrap.json"))
+            .arg("--admin-address-path")
+            .arg(dir.path().join("admin.addr"))
+            .arg("--log-path")
+            .arg(dir.path().join("envoy.log"))
+            .args(["--log-level", "warn", "--concurrency", "1", "--disable-hot-restart"])
+            .args(["--file-flush-interval-msec", "10"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let mut envoy = Self { process, dir, admin: SocketAddr::from(([127, 0, 0, 1], 0)), prepared: Mutex::default() };
+        envoy.admin = envoy.wait_for_admin().await?;
+        let ports = envoy.wait_for_listeners(scenarios.len()).await?;
+        let mut prepared = BTreeMap::new();
+        for (scenario, peers) in scenarios.iter().zip(peers) {
+            let slug = bootstrap::slug(&scenario.id);
+            let port = *ports.get(&slug).with_context(|| format!("Envoy has no listener {slug}"))?;
+            prepared.insert(slug, (peers, port));
+        }
+        envoy.prepared = Mutex::new(prepared);
+        Ok(envoy)
+    }
+
+    async fn wait_for_admin(&mut self) -> anyhow::Result<SocketAddr> {
+        let path = self.dir.path().join("admin.addr");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(address) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
+                return Ok(address);
+            }
+            if let Some(status) = self.process.try_wait()? {
+                bail!("Envoy ended with {status}: {}", self.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("Envoy did not start within {PATIENCE:?}: {}", self.last_words());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn wait_for_listeners(&mut self, count: usize) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("Envoy ended with {status}: {}", self.last_words());
+            }
+            let ready = self.get("/ready").await.is_ok_and(|text| text.contains("LIVE"));
+            if ready {
+                let text = self.get("/listeners?format=json").await?;
+                let listeners: Value = serde_json::from_str(&text).context("Envoy's list of listeners")?;
+                let found: BTreeMap<String, SocketAddr> =
+                    listeners["listener_statuses"].as_array().into_iter().flatten().filter_map(listener).collect();
+                if found.len() == count {
+                    return Ok(found);
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("Envoy's listeners did not come up within {PATIENCE:?}: {}", self.last_words());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.path().join("envoy.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asks the admin endpoint.
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(self.admin).await.context("cannot reach Envoy's admin endpoint")?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+        let mut reader = Reader::new(stream);
+        let head = reader.head().await?.context("Envoy's admin endpoint closed the connection")?;
+        let mut body = Body::default();
+        reader.body(head.framing(true), &mut body).await;
+        if body.end != End::Complete {
+            bail!("Envoy's admin endpoint cut its answer to {path}");
+        }
+        Ok(String::from_utf8_lossy(&body.bytes).into_owned())
+    }
+
+    async fn exchange(&self, scenario: &Scenario) -> Result<Transcript, Failure> {
+        let slug = bootstrap::slug(&scenario.id);
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&slug);
+        let (peers, address) =
+            prepared.with_context(|| format!("{} is not in this batch, or was run before", scenario.id))?;
+        let client = Peers::request(scenario, address).await?;
+        let counters = self.settle(&slug).await?;
+        let details = self.details(&slug).await?;
+        let (processor, upstream) = peers.finish().await;
+        Ok(Transcript { processor, upstream, client, counters, details })
+    }
+
+    /// The filter's counters, once no request of this listener is active any more.
+    async fn settle(&self, slug: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+        let deadline = Instant::now() + PATIENCE;
+        let active = format!("http.{slug}.downstream_rq_active");
+        let root = format!("http.{slug}.ext_proc.");
+        loop {
+            let text = self.get(&format!("/stats?filter=^http%5C.{slug}%5C.")).await?;
+            let stats: BTreeMap<&str, u64> = text
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
+                .collect();
+            if stats.get(active.as_str()) == Some(&0) {
+                return Ok(stats
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.strip_prefix(&root)?.to_owned(), *value)))
+                    .filter(|(_, value)| *value > 0)
+                    .collect());
+            }
+            if Instant::now() > deadline {
+                bail!("Envoy still has an active request of {slug}");
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// RESPONSE_CODE_DETAILS from the access log.
+    async fn details(&self, slug: &str) -> anyhow::Result<Option<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        let path: PathBuf = self.dir.path().join("access.log");
+        loop {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let line = log.lines().find_map(|line| line.strip_prefix(slug)?.strip_prefix(' '));
+            match line {
+                // The upstream's own response, or none at all.
+                Some("via_upstream" | "-") => return Ok(None),
+                Some(details) => return Ok(Some(details.to_owned())),
+                None if Instant::now() > deadline => bail!("Envoy logged no access of {slug}"),
+                None => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+}
+
+fn listener(status: &Value) -> Option<(String, SocketAddr)> {
+    let socket = &status["local_address"]["socket_address"];
+    let port = u16::try_from(socket["port_value"].as_u64()?).ok()?;
+    Some((status["name"].as_str()?.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+impl Target for Envoy {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Envoy
+    }
+
+    fn run<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+    ) -> Pin<Box<dyn Future<Output = Result<Transcript, Failure>> + Send + 'a>> {
+        Box::pin(self.exchange(scenario))
+    }
+}

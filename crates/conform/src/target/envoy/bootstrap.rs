@@ -1,0 +1,123 @@
+//! Envoy's configuration for a batch of scenarios: one listener and one statistics prefix for each.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::peer::Peers;
+use crate::scenario::{Route, Scenario};
+
+/// A name that may stand in statistics: `ENV-003` becomes `env_003`.
+#[must_use]
+pub(super) fn slug(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+/// The bootstrap; access logs go to `log`.
+pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], log: &Path) -> Value {
+    let mut listeners = Vec::new();
+    let mut clusters = Vec::new();
+    for (scenario, peers) in batch {
+        let slug = slug(&scenario.id);
+        listeners.push(listener(scenario, &slug, log));
+        for (index, upstream) in peers.upstreams.iter().enumerate() {
+            let mut cluster = cluster(&upstream_name(&slug, index), upstream.address());
+            limit(&mut cluster, scenario);
+            clusters.push(cluster);
+        }
+        if let Some(processor) = &peers.processor {
+            let mut cluster = cluster(&format!("processor_{slug}"), processor.address());
+            cluster["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": { "http2_protocol_options": {} }
+                }
+            });
+            clusters.push(cluster);
+        }
+    }
+    json!({
+        "admin": { "address": address(SocketAddr::from(([127, 0, 0, 1], 0))) },
+        "static_resources": { "listeners": listeners, "clusters": clusters },
+    })
+}
+
+fn listener(scenario: &Scenario, slug: &str, log: &Path) -> Value {
+    let mut ext_proc = scenario.config.clone();
+    ext_proc["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor".into();
+    ext_proc["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": format!("processor_{slug}") } });
+    let mut routes: Vec<Value> =
+        scenario.routes.iter().enumerate().map(|(index, it)| route(it, &upstream_name(slug, index + 1))).collect();
+    routes.push(json!({ "match": { "prefix": "/" }, "route": { "cluster": upstream_name(slug, 0) } }));
+    let mut listener = json!({
+        "name": slug,
+        "address": address(SocketAddr::from(([127, 0, 0, 1], 0))),
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": slug,
+                "codec_type": "AUTO",
+                "http_protocol_options": { "enable_trailers": true },
+                "access_log": [{
+                    "name": "envoy.access_loggers.file",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                        "path": log,
+                        "log_format": { "text_format_source": { "inline_string": format!("{slug} %RESPONSE_CODE_DETAILS%\n") } }
+                    }
+                }],
+                "http_filters": [
+                    { "name": "envoy.filters.http.ext_proc", "typed_config": ext_proc },
+                    { "name": "envoy.filters.http.router", "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" } }
+                ],
+                "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] }
+            }
+        }]}]
+    });
+    limit(&mut listener, scenario);
+    listener
+}
+
+fn route(route: &Route, cluster: &str) -> Value {
+    let headers: Vec<Value> =
+        route.headers.iter().map(|(name, value)| json!({ "name": name, "string_match": { "exact": value } })).collect();
+    json!({
+        "match": { "prefix": route.path_prefix.as_deref().unwrap_or("/"), "headers": headers },
+        "route": { "cluster": cluster }
+    })
+}
+
+fn cluster(name: &str, endpoint: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http_protocol_options": { "enable_trailers": true } }
+            }
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }]
+        }
+    })
+}
+
+fn limit(of: &mut Value, scenario: &Scenario) {
+    if let Some(limit) = scenario.buffer_limit {
+        of["per_connection_buffer_limit_bytes"] = limit.into();
+    }
+}
+
+fn upstream_name(slug: &str, index: usize) -> String {
+    format!("upstream_{slug}_{index}")
+}
+
+fn address(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}

@@ -1,0 +1,113 @@
+//! What every party saw of one exchange, in a form that can be compared.
+
+mod compare;
+mod normalise;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+pub use compare::{Difference, check, differences};
+pub use normalise::{DROPPED, fields};
+
+use crate::scenario::Kind;
+
+/// Header or trailer fields in wire order; bytes that are no text are escaped.
+pub type HeaderList = Vec<(String, String)>;
+
+/// The four columns of an exchange, and why the response was what it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    /// What the processor saw.
+    pub processor: Vec<Message>,
+    /// What the upstream saw; `None` when it was not contacted.
+    pub upstream: Option<Received>,
+    /// What the client saw.
+    pub client: Reply,
+    /// The filter's counters that are not zero, by Envoy's names.
+    pub counters: BTreeMap<String, u64>,
+    /// Envoy's RESPONSE_CODE_DETAILS.
+    pub details: Option<String>,
+}
+
+/// A message that the processor saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its kind.
+    pub kind: Kind,
+    /// Headers or trailers.
+    pub headers: HeaderList,
+    /// The body.
+    pub body: Bytes,
+    /// `end_of_stream`.
+    pub end: bool,
+    /// `protocol_config`, as `request mode, response mode`.
+    pub protocol_config: Option<String>,
+}
+
+/// A request that an upstream got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which of the scenario's routes led there, from 1; 0 for the last resort.
+    pub route: usize,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The headers.
+    pub headers: HeaderList,
+    /// The body as far as it came.
+    pub body: Bytes,
+    /// The trailers.
+    pub trailers: HeaderList,
+    /// How it ended.
+    pub end: End,
+}
+
+/// What the client got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The status; `None` when no response came.
+    pub status: Option<u16>,
+    /// The headers.
+    pub headers: HeaderList,
+    /// The body as far as it came.
+    pub body: Bytes,
+    /// The trailers.
+    pub trailers: HeaderList,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// Whole, as its framing says.
+    Complete,
+    /// Before its framing says it may.
+    #[default]
+    Cut,
+    /// The client had enough.
+    GaveUp,
+}
+
+impl End {
+    /// As scenarios and transcripts write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Cut => "cut",
+            Self::GaveUp => "gave up",
+        }
+    }
+}
+
+/// Text of bytes that are usually text.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(|c| c.is_control()) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
