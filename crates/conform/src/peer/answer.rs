@@ -31,7 +31,7 @@ pub fn build(to: Kind, step: &Step) -> anyhow::Result<pb::ProcessingResponse> {
         override_message_timeout: step.override_message_timeout.map(duration),
         request_drain: step.request_drain,
         request_drain_requests: step.request_drain_requests,
-        server_window_update: step.server_window_update.map(|update| pb::ServerWindowUpdate {
+        server_window_update: step.server_window_update.map(|update| pb::processing_response::ServerWindowUpdate {
             window_increment_downstream_to_sidestream: update.window_increment_downstream_to_sidestream,
             window_increment_upstream_to_sidestream: update.window_increment_upstream_to_sidestream,
         }),
