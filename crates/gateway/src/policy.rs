@@ -21,7 +21,8 @@ pub(crate) fn merge(levels: &[Vec<&Policy>], problems: &mut Problems) -> Vec<Ext
         let mut used: Vec<String> = Vec::new();
         for (policy, entry) in policies.iter().flat_map(|policy| policy.ext_proc.iter().map(move |it| (policy, it))) {
             let Some(name) = entry.effective_name() else {
-                problems.push(policy.name.position, format!("policy `{}` has an entry without name", *policy.name));
+                let position = entry.processor.as_ref().and_then(|it| it.position).or(policy.name.position);
+                problems.push(position, format!("policy `{}` has an entry without name", *policy.name));
                 continue;
             };
             if used.contains(&name.value) {

@@ -131,6 +131,8 @@ pub(super) fn problem(error: &serde_saphyr::Error) -> Problem {
     let message = match error {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected),
         serde_saphyr::Error::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
+        serde_saphyr::Error::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
+        serde_saphyr::Error::Unexpected { expected: "mapping start", .. } => "expected keys and values".to_owned(),
         other => DefaultMessageFormatter.format_message(other).into_owned(),
     };
     Problem { message, position: error.location().and_then(Position::of) }

@@ -235,12 +235,7 @@ impl ExtProc {
     /// An entry that says everything that the options say, except the route cache action.
     pub(super) fn from_options(options: &Options) -> Self {
         let rules = &options.mutation_rules;
-        // The patterns are compiled to match as a whole; what was written stands between the anchors.
-        let pattern = |it: &regex::Regex| {
-            let text = it.as_str();
-            let inner = text.strip_prefix("^(?:").and_then(|it| it.strip_suffix(")$"));
-            At::from(Pattern(inner.unwrap_or(text).to_owned()))
-        };
+        let pattern = |it: &regex::Regex| At::from(Pattern(it.as_str().to_owned()));
         Self {
             name: Some(options.name.clone().into()),
             processing_mode: Some(ProcessingMode::from(options.processing_mode)),

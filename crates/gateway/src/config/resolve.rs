@@ -136,16 +136,20 @@ impl<'a> Resolver<'a> {
                 self.target(target);
             }
             for entry in policy.ext_proc.iter().filter(|it| it.processor.is_none()) {
-                let introduced = file.policies.iter().flat_map(|it| &it.ext_proc).filter(|it| it.processor.is_some());
-                let known: Vec<String> = introduced.filter_map(|it| it.effective_name()).map(|it| it.value).collect();
+                let known = self.introduced();
                 if let Some(name) = entry.name.as_ref().filter(|it| !known.contains(it)) {
-                    let known = known.iter().map(String::as_str);
                     let message =
                         format!("entry `{}` has no `processor`, and no other policy has an entry of this name", **name);
-                    self.problems.push(name.position, with_hint(message, name, known));
+                    self.problems.push(name.position, with_hint(message, name, known.iter().map(String::as_str)));
                 }
             }
         }
+    }
+
+    /// The names of all entries that say where their processor is.
+    fn introduced(&self) -> Vec<String> {
+        let entries = self.file.policies.iter().flat_map(|it| &it.ext_proc).filter(|it| it.processor.is_some());
+        entries.filter_map(|it| it.effective_name()).map(|it| it.value).collect()
     }
 
     fn target(&mut self, target: &'a file::TargetRef) {
@@ -154,13 +158,17 @@ impl<'a> Resolver<'a> {
             TargetKind::Gateway => self.gateway_section(&target.name, target.section_name.as_ref()),
             TargetKind::HttpRoute => {
                 let Some(route) = file.routes.iter().find(|it| it.name == target.name) else {
-                    return self.unknown("route", &target.name, file.routes.iter().map(|it| it.name.as_str()));
+                    return self.unknown(
+                        "there is no route",
+                        &target.name,
+                        file.routes.iter().map(|it| it.name.as_str()),
+                    );
                 };
                 let names = route.rules.iter().filter_map(|it| it.name.as_ref());
                 if let Some(section) = &target.section_name
                     && !names.clone().any(|it| it == section)
                 {
-                    self.unknown(&format!("rule of route `{}`", *route.name), section, names.map(|it| it.as_str()));
+                    self.unknown(&format!("route `{}` has no rule", *route.name), section, names.map(|it| it.as_str()));
                 }
             }
         }
@@ -169,18 +177,18 @@ impl<'a> Resolver<'a> {
     fn gateway_section(&mut self, name: &At<String>, section: Option<&At<String>>) {
         let file = self.file;
         let Some(gateway) = file.gateways.iter().find(|it| it.name == *name) else {
-            return self.unknown("gateway", name, file.gateways.iter().map(|it| it.name.as_str()));
+            return self.unknown("there is no gateway", name, file.gateways.iter().map(|it| it.name.as_str()));
         };
         let names = gateway.listeners.iter().map(|it| it.name.as_str());
         if let Some(section) = section
             && !names.clone().any(|it| it == section.as_str())
         {
-            self.unknown(&format!("listener of gateway `{}`", *gateway.name), section, names);
+            self.unknown(&format!("gateway `{}` has no listener", *gateway.name), section, names);
         }
     }
 
     fn unknown<'n>(&mut self, what: &str, name: &At<String>, known: impl Iterator<Item = &'n str>) {
-        self.problems.push(name.position, with_hint(format!("there is no {what} `{}`", **name), name, known));
+        self.problems.push(name.position, with_hint(format!("{what} `{}`", **name), name, known));
     }
 
     fn routes(&mut self) {
@@ -279,7 +287,7 @@ impl<'a> Resolver<'a> {
                 }
                 None => {
                     let known = self.file.backends.iter().map(|it| it.name.as_str());
-                    self.unknown("backend", &reference.name, known);
+                    self.unknown("there is no backend", &reference.name, known);
                 }
             }
         }
@@ -319,8 +327,10 @@ impl<'a> Resolver<'a> {
         for entry in policy::merge(levels, &mut self.problems) {
             let name = entry.name.clone().unwrap_or_default();
             let Some(processor) = &entry.processor else {
-                let message = format!("entry `{}` has no `processor`, and no outer level gives it one", *name);
-                self.problems.push(name.position, message);
+                if self.introduced().contains(&name.value) {
+                    let message = format!("entry `{}` has no `processor`, and no outer level gives it one", *name);
+                    self.problems.push(name.position, message);
+                }
                 continue;
             };
             let processor = self.processor(processor);
@@ -351,7 +361,7 @@ impl<'a> Resolver<'a> {
                 if index.is_none() {
                     let name = At { value: name.clone(), position: reference.position };
                     let known = self.file.processors.iter().map(|it| it.name.as_str());
-                    self.unknown("processor", &name, known);
+                    self.unknown("there is no processor", &name, known);
                 }
                 index
             }
