@@ -15,12 +15,12 @@ use crate::transcript::Transcript;
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {
+    /// A real Envoy process.
+    Envoy,
     /// `extproc_core::FilterChain`, driven in memory under virtual time.
     Core,
     /// `extproc_gateway`, in this process, over loopback.
     Gateway,
-    /// A real Envoy process.
-    Envoy,
 }
 
 impl TargetKind {

@@ -1,11 +1,23 @@
-//! Runs the scenarios of `conformance/scenarios`.
-#![allow(clippy::unwrap_used, reason = "test code")]
+//! Runs every scenario of `conformance/scenarios` on every target.
+//!
+//! `EXTPROC_CONFORM_FILTER` picks scenarios, `EXTPROC_CONFORM_RECORD=1` records Envoy's transcripts anew.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "test code")]
 
-use std::path::Path;
+use extproc_conform::{Options, TargetKind, Verdict, run};
 
-#[test]
-fn every_scenario_file_is_well_formed() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/scenarios");
-    let scenarios = extproc_conform::scenario::load_dir(&dir).unwrap_or_else(|error| panic!("{error:#}"));
-    assert!(!scenarios.is_empty());
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scenario_on_every_target() {
+    let mut options = Options::new();
+    options.filter = std::env::var("EXTPROC_CONFORM_FILTER").ok();
+    options.record = std::env::var_os("EXTPROC_CONFORM_RECORD").is_some();
+    let report = run(&options).await.unwrap_or_else(|error| panic!("{error:#}"));
+    println!("{}", report.table());
+    if options.filter.is_some() {
+        println!("{}", report.explain());
+    }
+    let envoy_is_absent = report.count(TargetKind::Envoy, Verdict::Skipped) == report.rows.len();
+    if envoy_is_absent {
+        eprintln!("WARNING: no scenario was run on Envoy; our targets were compared with recorded transcripts only");
+    }
+    assert!(!report.is_failure(), "{}", report.table());
 }

@@ -1,0 +1,218 @@
+//! Running scenarios on targets and judging what comes of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::divergence::Divergences;
+use crate::golden::{FieldMap, Golden};
+use crate::report::{Outcome, Report, Row, Verdict};
+use crate::scenario::{Scenario, load_dir};
+use crate::target::envoy::{self, Envoy};
+use crate::target::{Failure, Target, TargetKind};
+use crate::transcript::{Difference, check, differences, fields};
+
+/// How many exchanges over sockets run at a time: enough to overlap their pauses, few enough not to disturb their
+/// timeouts on a small machine.
+const AT_ONCE: usize = 6;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The targets; Envoy is run first.
+    pub targets: Vec<TargetKind>,
+    /// Only scenarios whose id, title or file contains this.
+    pub filter: Option<String>,
+    /// The directory with `scenarios`, `golden` and `divergences.yaml`.
+    pub dir: PathBuf,
+    /// Where Envoy is installed when `ENVOY_BIN` is not set.
+    pub envoy_dir: PathBuf,
+    /// Write what Envoy does to `golden` in place of comparing with it.
+    pub record: bool,
+}
+
+impl Options {
+    /// Everything, with the paths of this repository.
+    #[must_use]
+    pub fn new() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root.canonicalize().unwrap_or(root);
+        Self {
+            targets: TargetKind::ALL.to_vec(),
+            filter: None,
+            dir: root.join("conformance"),
+            envoy_dir: root.join("target/envoy"),
+            record: false,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs the scenarios and compares.
+///
+/// A target is compared with Envoy's recorded transcript, or with the one of this run where none is recorded, and
+/// with the scenario's own expectations. Envoy is compared with what was recorded of it. What fails over real sockets
+/// is run once more, alone, before it counts: short timeouts on a loaded machine are no finding.
+///
+/// # Errors
+/// When scenarios, recordings or divergences cannot be read, or a target cannot be started at all.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let all = load_dir(&options.dir.join("scenarios"))?;
+    let known: Vec<&str> = all.iter().map(|scenario| scenario.id.as_str()).collect();
+    let divergences = Divergences::load(&options.dir.join("divergences.yaml"), &known)?;
+    let golden_dir = options.dir.join("golden");
+    let mut golden = Golden::load(&golden_dir, &all)?;
+
+    let selected = |scenario: &&Scenario| {
+        options.filter.as_ref().is_none_or(|filter| {
+            [&scenario.id, &scenario.title, &scenario.file].iter().any(|text| text.contains(filter.as_str()))
+        })
+    };
+    let scenarios: Vec<Arc<Scenario>> = all.iter().filter(selected).cloned().map(Arc::new).collect();
+    let mut report = Report::new(scenarios.iter().map(|scenario| Row::new(scenario)).collect());
+
+    for kind in TargetKind::ALL.into_iter().filter(|kind| options.targets.contains(kind)) {
+        let judge = Judge { divergences: &divergences, record: options.record };
+        let mut outcomes = batch(kind, &scenarios, options, &golden, &judge).await?;
+        let again: Vec<Arc<Scenario>> = scenarios
+            .iter()
+            .filter(|scenario| kind != TargetKind::Core && outcomes[&scenario.id].verdict == Verdict::Failed)
+            .cloned()
+            .collect();
+        for scenario in again {
+            let one = [Arc::clone(&scenario)];
+            report.retried += 1;
+            outcomes.extend(batch(kind, &one, options, &golden, &judge).await?);
+        }
+        if kind == TargetKind::Envoy {
+            for (id, outcome) in &outcomes {
+                if let (Some(fields), true) = (&outcome.fields, options.record || golden.get(id).is_none()) {
+                    golden.put(id, fields.clone());
+                }
+            }
+        }
+        report.add(kind, outcomes);
+    }
+    if options.record {
+        golden.save(&golden_dir, &all)?;
+    }
+    report.golden = golden;
+    Ok(report)
+}
+
+/// Runs scenarios on one target, several at a time.
+async fn batch(
+    kind: TargetKind,
+    scenarios: &[Arc<Scenario>],
+    options: &Options,
+    golden: &Golden,
+    judge: &Judge<'_>,
+) -> anyhow::Result<BTreeMap<String, Outcome>> {
+    let mut outcomes = BTreeMap::new();
+    let mut able = Vec::new();
+    for scenario in scenarios {
+        match scenario.skip.get(&kind) {
+            Some(reason) => drop(outcomes.insert(scenario.id.clone(), Outcome::skipped(reason))),
+            None => able.push(Arc::clone(scenario)),
+        }
+    }
+    if able.is_empty() {
+        return Ok(outcomes);
+    }
+    let target = match start(kind, &able, options).await? {
+        Ok(target) => target,
+        Err(absent) => {
+            outcomes.extend(able.iter().map(|scenario| (scenario.id.clone(), absent.clone())));
+            return Ok(outcomes);
+        }
+    };
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for scenario in able {
+        let (target, slots) = (Arc::clone(&target), Arc::clone(&slots));
+        running.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            let result = target.run(&scenario).await;
+            (scenario, result)
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        let (scenario, result) = done.context("a scenario panicked")?;
+        let outcome = match result {
+            Ok(transcript) => {
+                let fields = fields(&transcript, scenario.messages);
+                judge.outcome(&scenario, kind, fields, golden.get(&scenario.id))
+            }
+            Err(Failure::Unsupported(reason)) => Outcome::skipped(&reason),
+            Err(Failure::Error(error)) => Outcome::failed(vec![format!("{error:#}")]),
+        };
+        outcomes.insert(scenario.id.clone(), outcome);
+    }
+    Ok(outcomes)
+}
+
+/// Starts a target; the inner error is the outcome of every scenario when it cannot be had here.
+async fn start(
+    kind: TargetKind,
+    scenarios: &[Arc<Scenario>],
+    options: &Options,
+) -> anyhow::Result<Result<Arc<dyn Target>, Outcome>> {
+    match kind {
+        TargetKind::Envoy => {
+            let dir = options.envoy_dir.clone();
+            let binary = match tokio::task::spawn_blocking(move || envoy::binary(&dir)).await? {
+                Ok(binary) => binary,
+                Err(error) if std::env::var_os("CI").is_some() => {
+                    return Ok(Err(Outcome::failed(vec![format!("under CI Envoy must be there: {error:#}")])));
+                }
+                Err(error) => return Ok(Err(Outcome::skipped(&format!("no Envoy: {error:#}")))),
+            };
+            let scenarios: Vec<&Scenario> = scenarios.iter().map(AsRef::as_ref).collect();
+            Ok(Ok(Arc::new(Envoy::start(&binary, &scenarios).await?)))
+        }
+        TargetKind::Core | TargetKind::Gateway => Ok(Err(Outcome::skipped("not there yet"))),
+    }
+}
+
+struct Judge<'a> {
+    divergences: &'a Divergences,
+    record: bool,
+}
+
+impl Judge<'_> {
+    fn outcome(&self, scenario: &Scenario, kind: TargetKind, fields: FieldMap, golden: Option<&FieldMap>) -> Outcome {
+        let mut notes = Vec::new();
+        let mut verdict = Verdict::Equal;
+        let compare = golden.filter(|_| !(self.record && kind == TargetKind::Envoy));
+        let found = compare.map(|golden| differences(&fields, golden)).unwrap_or_default();
+        let judgement = self.divergences.judge(&scenario.id, kind, found);
+        if !judgement.listed.is_empty() {
+            verdict = Verdict::Divergent;
+            notes.extend(self.divergences.of(&scenario.id, kind).map(|entry| entry.reason.clone()));
+        }
+        let wrong = check(&scenario.expect, &fields);
+        let wrong: Vec<&Difference> =
+            wrong.iter().filter(|wrong| !self.divergences.covers(&scenario.id, kind, &wrong.field)).collect();
+        if !judgement.unlisted.is_empty() || !judgement.stale.is_empty() || !wrong.is_empty() {
+            verdict = Verdict::Failed;
+        }
+        let line =
+            |base: &str, Difference { field, ours, theirs }: &Difference| format!("{field}: {ours}; {base} {theirs}");
+        let base = if kind == TargetKind::Envoy { "recorded" } else { "Envoy has" };
+        notes.extend(judgement.unlisted.iter().map(|difference| line(base, difference)));
+        notes.extend(wrong.into_iter().map(|difference| line("expected", difference)));
+        notes.extend(judgement.stale.iter().map(|field| {
+            format!("{field}: divergences.yaml lists a divergence that is not there any more; remove or mend the entry")
+        }));
+        Outcome { verdict, notes, fields: Some(fields) }
+    }
+}
