@@ -17,6 +17,7 @@
 //! * [`session::Session`]: the other end, one exchange seen from the processor.
 //! * [`chain::FilterChain`]: filters in a row, the local replies between them, and the rule who may still answer.
 //!   This is what a data plane drives, also with one filter or none.
+//! * [`pair::Pair`]: both ends joined in memory under a virtual clock, for tests.
 
 pub mod chain;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod headers;
 pub mod local_reply;
 pub mod mode;
 mod mutation;
+pub mod pair;
 pub mod rules;
 pub mod session;
 pub mod stats;
