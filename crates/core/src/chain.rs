@@ -275,8 +275,12 @@ impl FilterChain {
     /// Answers the client, as Envoy's filter manager does: through the response direction of all filters while no
     /// response headers have entered it; directly while the client has none; else the response is cut.
     fn answer(&mut self, now: Instant, reply: LocalReply) {
-        if self.over || self.response.is_done() {
+        if self.over {
             return;
+        }
+        if self.response.is_complete() {
+            // The client gets a whole response; only the request can still be stopped.
+            return self.cancel_upstream();
         }
         self.details = Some(reply.details);
         if self.response.has_given_headers() {

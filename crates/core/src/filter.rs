@@ -1,7 +1,28 @@
 //! One ext_proc filter on one HTTP exchange.
+//!
+//! A [`Filter`] is two `Side`s, one for each direction, that share a side stream to the processor. A side is an enum
+//! of phases, each of which owns what is held while the processor decides; what it lets go waits in an outlet. Every
+//! way to fail goes through one function, which decides open or closed, the status and the counters.
+//!
+//! # Where it departs from Envoy 1.40
+//!
+//! * STREAMED keeps the message timer while chunks are unanswered; Envoy stops it at any answer and can wait forever.
+//! * `content-length` never contradicts the body. One that the processor sets where the body stays as it is (mode
+//!   NONE, header-only messages, CONTINUE_AND_REPLACE) is dropped unless it is the original; a whole body is checked
+//!   also when the processor did not change it; a STREAMED body under `allow_content_length_header` is cut when it
+//!   does not fit. A header-only message keeps its length in every mode.
+//! * Empty header names are invalid, `:method` and `:path` values that HTTP does not allow are refused, and pseudo
+//!   headers that a map's kind does not know are not forwarded.
+//! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
 
 mod event;
+mod fail;
+mod held;
+mod link;
 mod order;
+mod out;
+mod side;
+mod timers;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +30,29 @@ use std::time::Instant;
 pub use event::{Effect, EndStream, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
 pub(crate) use order::Order;
 
+use self::fail::Cause;
+use self::link::{Cx, Link, Stream};
+use self::side::Side;
 use crate::local_reply::RequestKind;
+use crate::violation::Violation;
+use crate::wire::Reply;
 use crate::{Config, Direction, Stats};
 
 /// One ext_proc filter on one HTTP exchange.
+///
+/// * `handle_*` take what happened, with the time;
+/// * `poll_*` give what is to be done, one outlet for each sink;
+/// * [`wants`](Self::wants), [`stats`](Self::stats) are questions.
+///
+/// A [`FilterChain`](crate::FilterChain) drives it. On its own it needs a caller that feeds an
+/// [`Effect::LocalReply`] back as the response, if the response has not begun.
 #[derive(Debug)]
 pub struct Filter {
     config: Arc<Config>,
+    request: Side,
+    response: Side,
+    link: Link,
+    kind: Option<RequestKind>,
 }
 
 /// The caller broke the contract: an event that cannot follow what it fed before.
@@ -26,59 +63,99 @@ pub struct ApiMisuse(pub &'static str);
 impl Filter {
     /// A filter for a new exchange.
     #[must_use]
-    pub fn new(_config: Arc<Config>) -> Self {
-        todo!()
+    pub fn new(config: Arc<Config>) -> Self {
+        Self {
+            request: Side::new(Direction::Request, &config),
+            response: Side::new(Direction::Response, &config),
+            link: Link::default(),
+            kind: None,
+            config,
+        }
     }
 
-    /// Takes what the data plane saw.
+    /// Takes what the data plane saw. Empty data that ends nothing is left out.
     ///
     /// # Errors
-    /// [`ApiMisuse`] when the event cannot follow the ones before; nothing has changed.
-    pub fn handle_http(&mut self, _now: Instant, _direction: Direction, _event: HttpEvent) -> Result<(), ApiMisuse> {
-        todo!()
+    /// [`ApiMisuse`] when the event cannot follow the ones before; nothing has changed. Events of a direction that a
+    /// local reply or the end has cut are no misuse: they are dropped.
+    pub fn handle_http(&mut self, now: Instant, direction: Direction, event: HttpEvent) -> Result<(), ApiMisuse> {
+        let side = self.side(direction);
+        if side.is_cut() {
+            return Ok(());
+        }
+        let order = side.order().next(&event)?;
+        let headers = if let HttpEvent::Headers(headers, _) = &event { Some(headers) } else { None };
+        if let (Direction::Request, Some(headers)) = (direction, headers) {
+            self.kind.get_or_insert_with(|| RequestKind::of(headers));
+        }
+        let response_begins = direction == Direction::Response && headers.is_some();
+        match self.with_side(now, direction, |side, cx| side.on_http(cx, order, event)) {
+            Ok(()) if response_begins => self.close_if_settled(),
+            Ok(()) => {}
+            Err(cause) => self.fail(cause),
+        }
+        self.balance();
+        Ok(())
     }
 
     /// Takes what the side stream brought. Late and unknown input is counted or ignored, never an error.
-    pub fn handle_stream(&mut self, _now: Instant, _event: StreamEvent) {
-        todo!()
+    pub fn handle_stream(&mut self, now: Instant, event: StreamEvent) {
+        match (self.link.stream, event) {
+            (Stream::Unopened | Stream::Closed, StreamEvent::Reply(_) | StreamEvent::Closed(_)) => return,
+            (Stream::Open, StreamEvent::Reply(message)) => self.on_reply(now, Reply::from(*message)),
+            (Stream::Open, StreamEvent::Closed(Ok(()))) => {
+                self.link.stats.server_half_closed += 1;
+                self.link.lose(true);
+                self.bypass();
+            }
+            (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(Cause::Grpc(status)),
+        }
+        self.balance();
     }
 
     /// Call when the deadline of [`poll_timeout`](Self::poll_timeout) has passed; earlier calls do nothing.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.fail(Cause::Timeout);
+            self.balance();
+        }
     }
 
     /// The next thing to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        todo!()
+        self.link.effects.pop_front()
     }
 
     /// The next thing for the processor.
     pub fn poll_send(&mut self) -> Option<Outgoing> {
-        todo!()
+        self.link.outgoing.pop_front()
     }
 
     /// The next part for the next hop of this direction.
-    pub fn poll_forward(&mut self, _direction: Direction) -> Option<Forward> {
-        todo!()
+    pub fn poll_forward(&mut self, direction: Direction) -> Option<Forward> {
+        let limit = self.config.options().buffer_limit;
+        let side = self.side_mut(direction);
+        let part = side.out.pop()?;
+        side.balance(limit);
+        Some(part)
     }
 
     /// The earliest deadline and its reason.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        todo!()
+        self.link.timers.earliest().map(|(at, direction)| (at, Timer::Message(direction)))
     }
 
     /// Whether more body of this direction may be fed. `false`: do not read it.
     #[must_use]
-    pub fn wants(&self, _direction: Direction) -> bool {
-        todo!()
+    pub fn wants(&self, direction: Direction) -> bool {
+        self.side(direction).wants()
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn stats(&self) -> &Stats {
-        todo!()
+        &self.link.stats
     }
 
     /// Its configuration.
@@ -87,19 +164,98 @@ impl Filter {
         &self.config
     }
 
-    pub(crate) fn set_request_kind(&mut self, _kind: RequestKind) {
-        todo!()
+    /// What the client asked for, before any filter changed it.
+    pub(crate) fn set_request_kind(&mut self, kind: RequestKind) {
+        self.kind = Some(kind);
     }
 
-    pub(crate) fn cut(&mut self, _direction: Direction) {
-        todo!()
+    /// A direction goes nowhere any more. Answers that it is still owed are expected.
+    pub(crate) fn cut(&mut self, direction: Direction) {
+        self.side_mut(direction).cut();
+        self.link.timers.stop(direction);
     }
 
+    /// The exchange is over: half-closes the stream and drops what is held.
     pub(crate) fn finish(&mut self) {
-        todo!()
+        Direction::BOTH.into_iter().for_each(|direction| self.cut(direction));
+        self.link.close();
     }
 
+    /// The exchange was given up: resets the stream and drops what is held.
     pub(crate) fn reset(&mut self) {
-        todo!()
+        Direction::BOTH.into_iter().for_each(|direction| self.cut(direction));
+        self.link.reset();
+    }
+
+    fn on_reply(&mut self, now: Instant, reply: Reply) {
+        let handled = match reply {
+            Reply::Timeout(timeout) => {
+                Cx { now, config: &self.config, link: &mut self.link }.extend_timeout(timeout);
+                return;
+            }
+            Reply::Headers(direction, reply) => {
+                self.with_side(now, direction, |side, cx| side.on_headers_reply(cx, reply))
+            }
+            Reply::Body(direction, reply) => self.with_side(now, direction, |side, cx| side.on_body_reply(cx, reply)),
+            Reply::Trailers(direction, mutation) => {
+                self.with_side(now, direction, |side, cx| side.on_trailers_reply(cx, mutation))
+            }
+            Reply::Immediate(_) if self.config.options().disable_immediate_response => {
+                Err(Violation::ImmediateDisabled.into())
+            }
+            Reply::Immediate(immediate) => return self.on_immediate(now, *immediate),
+            Reply::StreamedImmediate => Err(Violation::StreamedImmediateUnsupported.into()),
+            Reply::Unknown => Err(Violation::Unhandled.into()),
+        };
+        match handled {
+            Ok(true) => self.close_if_settled(),
+            Ok(false) => {}
+            Err(cause) => self.fail(cause),
+        }
+    }
+
+    /// Closes the stream when no answer can be expected on it any more.
+    fn close_if_settled(&mut self) {
+        if self.link.stream == Stream::Open && self.request.is_settled() && self.response.is_settled() {
+            self.link.close();
+        }
+    }
+
+    /// Processing is over: everything passes.
+    fn bypass(&mut self) {
+        self.request.bypass();
+        self.response.bypass();
+    }
+
+    /// After every handler: the limits, and a body that did not fit its promised length.
+    fn balance(&mut self) {
+        if self.request.out.is_broken() || self.response.out.is_broken() {
+            self.fail(Violation::LengthMismatch.into());
+        }
+        let limit = self.config.options().buffer_limit;
+        self.request.balance(limit);
+        self.response.balance(limit);
+    }
+
+    fn with_side<T>(&mut self, now: Instant, direction: Direction, run: impl FnOnce(&mut Side, &mut Cx<'_>) -> T) -> T {
+        let side = match direction {
+            Direction::Request => &mut self.request,
+            Direction::Response => &mut self.response,
+        };
+        run(side, &mut Cx { now, config: &self.config, link: &mut self.link })
+    }
+
+    fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Request => &self.request,
+            Direction::Response => &self.response,
+        }
+    }
+
+    fn side_mut(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Request => &mut self.request,
+            Direction::Response => &mut self.response,
+        }
     }
 }

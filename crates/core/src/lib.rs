@@ -19,6 +19,8 @@
 //!   This is what a data plane drives, also with one filter or none.
 //! * [`pair::Pair`]: both ends joined in memory under a virtual clock, for tests.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod chain;
 pub mod config;
 pub mod filter;

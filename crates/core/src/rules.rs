@@ -195,7 +195,7 @@ mod tests {
                     r.disallow_system = true;
                     r.allow_expression = regex(":path|x-envoy-q|host");
                 }),
-                &["host=other", ":path=/new", "x-envoy-q"],
+                &["host=other", ":path=/new", "x-envoy-q", "-x-envoy-q"],
             ),
             (
                 "disallow_expression beats all",
@@ -212,10 +212,7 @@ mod tests {
             ),
         ];
         for (name, checker, expected) in cases {
-            let mut got = permitted(&checker, &OPERATIONS);
-            // `-x-envoy-q` is no header name in its own right here.
-            got.sort_by_key(|o| OPERATIONS.iter().position(|p| p == o));
-            assert_eq!(got, expected, "{name}");
+            assert_eq!(permitted(&checker, &OPERATIONS), expected, "{name}");
         }
     }
 

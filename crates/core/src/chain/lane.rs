@@ -14,6 +14,8 @@ pub(super) struct Lane {
     limit: usize,
     full: bool,
     given_headers: bool,
+    /// The last part is in the queue, or was given.
+    complete: bool,
     done: bool,
 }
 
@@ -27,6 +29,7 @@ impl Lane {
             limit,
             full: false,
             given_headers: false,
+            complete: false,
             done: false,
         }
     }
@@ -55,11 +58,13 @@ impl Lane {
         self.queue.clear();
         self.bytes = 0;
         self.full = false;
+        self.complete = self.done;
     }
 
     pub(super) fn push(&mut self, part: Forward) {
         self.bytes += data_len(&part);
         self.full |= self.bytes > self.limit;
+        self.complete |= is_last(&part);
         self.queue.push_back(part);
     }
 
@@ -67,14 +72,8 @@ impl Lane {
         let part = self.queue.pop_front()?;
         self.bytes -= data_len(&part);
         self.full &= self.bytes > self.limit / 2;
-        match part {
-            Forward::Headers(_, end) => {
-                self.given_headers = true;
-                self.done |= end;
-            }
-            Forward::Data(_, end) => self.done |= end,
-            Forward::Trailers(_) => self.done = true,
-        }
+        self.given_headers |= matches!(part, Forward::Headers(..));
+        self.done |= is_last(&part);
         Some(part)
     }
 
@@ -94,6 +93,10 @@ impl Lane {
         self.given_headers
     }
 
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     pub(super) const fn is_done(&self) -> bool {
         self.done
     }
@@ -103,5 +106,12 @@ fn data_len(part: &Forward) -> usize {
     match part {
         Forward::Data(data, _) => data.len(),
         Forward::Headers(..) | Forward::Trailers(_) => 0,
+    }
+}
+
+const fn is_last(part: &Forward) -> bool {
+    match part {
+        Forward::Headers(_, end) | Forward::Data(_, end) => *end,
+        Forward::Trailers(_) => true,
     }
 }

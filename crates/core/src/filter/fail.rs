@@ -1,0 +1,129 @@
+//! The one place that decides what becomes of an exchange that cannot go on normally.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::link::Cx;
+use super::{Effect, Filter, GrpcStatus};
+use crate::headers::{Headers, Name, Value};
+use crate::mutation::{Part, Scope};
+use crate::violation::Violation;
+use crate::wire::Immediate;
+use crate::{Direction, LocalReply};
+
+/// Why the filter cannot go on normally.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The processor broke the protocol.
+    Violation(Violation),
+    /// The processor did not answer in time.
+    Timeout,
+    /// The side stream failed.
+    Grpc(GrpcStatus),
+    /// A body that must be held as a whole is larger than the buffer.
+    Overflow(Direction),
+}
+
+impl From<Violation> for Cause {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl Filter {
+    /// Counts the cause, ends the processing, and fails open or closed as the configuration says.
+    pub(super) fn fail(&mut self, cause: Cause) {
+        let options = self.config.options();
+        let may_open = options.failure_mode_allow;
+        let stats = &mut self.link.stats;
+        let (opens, status, details) = match &cause {
+            Cause::Overflow(direction) => return self.overflow(*direction),
+            Cause::Timeout => {
+                stats.message_timeouts += 1;
+                // Never `status_on_error`.
+                (may_open, 504, "ext_proc_error_per-message_timeout_exceeded".to_owned())
+            }
+            Cause::Violation(violation) => {
+                stats.spurious_msgs_received += u64::from(violation.is_spurious());
+                (
+                    may_open && violation.is_spurious(),
+                    error_status(options.status_on_error),
+                    violation.details().to_owned(),
+                )
+            }
+            Cause::Grpc(GrpcStatus { code, message }) => {
+                stats.streams_failed += 1;
+                // Envoy counts the end of the stream twice when it fails open.
+                stats.server_half_closed += if may_open { 2 } else { 1 };
+                let details = format!("ext_proc_error_gRPC_error_{code}{{{message}}}");
+                (may_open, error_status(options.status_on_error), details)
+            }
+        };
+        if let Cause::Grpc(_) = cause {
+            self.link.lose(opens);
+        } else {
+            self.link.reset();
+        }
+        if opens {
+            self.link.stats.failure_mode_allowed += 1;
+            self.bypass();
+        } else {
+            self.link.stats.immediate_responses_sent += 1;
+            let reply = LocalReply::new(self.kind.unwrap_or_default(), status, Bytes::new(), &details);
+            self.reply(reply, false);
+        }
+    }
+
+    /// An overflow is not the processor's fault: the 413 for a request is processed as an upstream's response would
+    /// be. The 500 for a response is not; nothing of the exchange is left to process then.
+    fn overflow(&mut self, direction: Direction) {
+        let kind = self.kind.unwrap_or_default();
+        match direction {
+            Direction::Request => {
+                let body = Bytes::from_static(b"Payload Too Large");
+                self.reply(LocalReply::new(kind, 413, body, "request_payload_too_large"), true);
+            }
+            Direction::Response => {
+                self.link.close();
+                let body = Bytes::from_static(b"Internal Server Error");
+                self.reply(LocalReply::new(kind, 500, body, "response_payload_too_large"), false);
+            }
+        }
+    }
+
+    /// The processor answers the client itself.
+    pub(super) fn on_immediate(&mut self, now: Instant, immediate: Immediate) {
+        let Immediate { status, mutation, body, grpc_status, details } = immediate;
+        let mut headers = Headers::new();
+        headers.append(Name::from_static(":status"), Value::from(u64::from(status)));
+        let scope = Scope { config: &self.config, part: Part::ResponseHeaders, drop_length: false, replacing: false };
+        let mut cx = Cx { now, config: &self.config, link: &mut self.link };
+        // A bad operation ends the mutation, not the reply; what was applied before it stays.
+        let _partial = cx.mutate(&mut headers, mutation, scope);
+        self.link.stats.stream_msgs_received += 1;
+        self.link.stats.immediate_responses_sent += 1;
+        self.link.outgoing.clear();
+        self.link.close();
+        let kind = self.kind.unwrap_or_default();
+        self.reply(LocalReply::with_headers(kind, status, grpc_status, headers, body, &details), false);
+    }
+
+    /// Answers the client. The request goes no further; a response that has begun goes no further either.
+    fn reply(&mut self, reply: LocalReply, processed: bool) {
+        self.request.cut();
+        self.link.timers.stop(Direction::Request);
+        if !self.response.is_untouched() {
+            self.response.cut();
+            self.link.timers.stop(Direction::Response);
+        } else if !processed {
+            self.response.bypass();
+        }
+        self.link.effects.push_back(Effect::LocalReply { reply, processed });
+    }
+}
+
+/// `status_on_error` is honoured only when it is an error.
+const fn error_status(configured: u16) -> u16 {
+    if matches!(configured, 400..=599) { configured } else { 500 }
+}

@@ -1,0 +1,118 @@
+//! What one direction holds back while the processor decides.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::out::Out;
+use crate::Headers;
+
+/// Parts of one message, in order, held together.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// `None`: they went on before.
+    pub(super) headers: Option<Headers>,
+    body: Vec<Bytes>,
+    bytes: usize,
+    /// Data came, be it only an empty end.
+    pub(super) has_data: bool,
+    pub(super) trailers: Option<Headers>,
+}
+
+impl Held {
+    pub(super) fn of_headers(headers: Headers) -> Self {
+        Self { headers: Some(headers), ..Self::default() }
+    }
+
+    pub(super) fn of_trailers(trailers: Headers) -> Self {
+        Self { trailers: Some(trailers), ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, data: Bytes) {
+        self.has_data = true;
+        self.bytes += data.len();
+        if !data.is_empty() {
+            self.body.push(data);
+        }
+    }
+
+    /// The body in one piece, still held. Copies only when it came in several.
+    pub(super) fn join(&mut self) -> Bytes {
+        if let [] | [_] = self.body[..] {
+            return self.body.first().cloned().unwrap_or_default();
+        }
+        let mut whole = BytesMut::with_capacity(self.bytes);
+        self.body.drain(..).for_each(|piece| whole.extend_from_slice(&piece));
+        let whole = whole.freeze();
+        self.body.push(whole.clone());
+        whole
+    }
+
+    pub(super) fn replace_body(&mut self, body: Bytes) {
+        self.body.clear();
+        self.bytes = 0;
+        self.push(body);
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets everything go. `ended`: the source has given its last part.
+    pub(super) fn release(self, out: &mut Out, ended: bool) {
+        let ends_with_body = ended && self.trailers.is_none();
+        if let Some(headers) = self.headers {
+            out.headers(headers, ends_with_body && !self.has_data);
+        }
+        let mut pieces = self.body.into_iter().peekable();
+        if ends_with_body && self.has_data && pieces.peek().is_none() {
+            out.data(Bytes::new(), true);
+        }
+        while let Some(piece) = pieces.next() {
+            let last = pieces.peek().is_none();
+            out.data(piece, last && ends_with_body);
+        }
+        if let Some(trailers) = self.trailers {
+            out.trailers(trailers);
+        }
+    }
+}
+
+/// Chunks in flight, oldest first, and the trailers that wait behind them.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    queue: VecDeque<(Bytes, bool)>,
+    bytes: usize,
+    pub(super) trailers: Option<Headers>,
+}
+
+impl Chunks {
+    pub(super) fn push(&mut self, data: Bytes, end: bool) {
+        self.bytes += data.len();
+        self.queue.push_back((data, end));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Bytes, bool)> {
+        let (data, end) = self.queue.pop_front()?;
+        self.bytes -= data.len();
+        Some((data, end))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets everything go, unprocessed.
+    pub(super) fn release(self, out: &mut Out) {
+        for (data, end) in self.queue {
+            out.data(data, end);
+        }
+        if let Some(trailers) = self.trailers {
+            out.trailers(trailers);
+        }
+    }
+}

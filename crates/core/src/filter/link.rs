@@ -1,0 +1,156 @@
+//! What both directions of a filter share: the side stream, timers, effects and counters.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use extproc_proto::ProcessingRequest;
+
+use super::timers::Timers;
+use super::{Effect, Outgoing};
+use crate::config::RouteCacheAction;
+use crate::mutation::{Mutation, Scope};
+use crate::violation::Violation;
+use crate::{Config, Direction, Headers, Stats, wire};
+
+/// The side stream.
+///
+/// ```text
+/// Unopened --send--> Open --close, reset, ended by the processor--> Closed
+///     +--------------------- finish ------------------------------->
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Nothing was sent.
+    #[default]
+    Unopened,
+    /// Messages go out, answers count.
+    Open,
+    /// Processing is over: nothing is sent, nothing counts.
+    Closed,
+}
+
+/// Everything a transition may touch besides its own side. It cannot reach the other side.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    pub(super) stream: Stream,
+    pub(super) outgoing: VecDeque<Outgoing>,
+    pub(super) effects: VecDeque<Effect>,
+    pub(super) timers: Timers,
+    pub(super) stats: Stats,
+}
+
+/// A [`Link`] at one moment.
+#[derive(Debug)]
+pub(super) struct Cx<'a> {
+    pub(super) now: Instant,
+    pub(super) config: &'a Config,
+    pub(super) link: &'a mut Link,
+}
+
+impl Link {
+    /// Half-closes the stream: nothing more will be sent, nothing that comes counts.
+    pub(super) fn close(&mut self) {
+        if self.stream == Stream::Open {
+            self.outgoing.push_back(Outgoing::HalfClose);
+            self.stats.streams_closed += 1;
+        }
+        self.end();
+    }
+
+    /// Resets the stream.
+    pub(super) fn reset(&mut self) {
+        if self.stream == Stream::Open {
+            self.outgoing.clear();
+            self.effects.push_back(Effect::ResetStream);
+            self.stats.streams_closed += 1;
+        }
+        self.end();
+    }
+
+    /// The stream is gone. Whether that counts as closed depends on why it went.
+    pub(super) fn lose(&mut self, counts_as_closed: bool) {
+        self.outgoing.clear();
+        self.stats.streams_closed += u64::from(counts_as_closed);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stream = Stream::Closed;
+        self.timers.stop_all();
+    }
+}
+
+impl Cx<'_> {
+    /// Sends a message that is owed an answer, on a stream that is opened for it if need be.
+    pub(super) fn send(&mut self, direction: Direction, mut message: Box<ProcessingRequest>) {
+        let link = &mut *self.link;
+        match link.stream {
+            Stream::Unopened => {
+                link.stream = Stream::Open;
+                link.stats.streams_started += 1;
+                link.effects.push_back(Effect::OpenStream);
+                wire::set_protocol_config(&mut message, &self.config.options().processing_mode);
+            }
+            Stream::Open => {}
+            Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),
+        }
+        link.stats.stream_msgs_sent += 1;
+        link.outgoing.push_back(Outgoing::Message(message));
+        self.await_answer(direction);
+    }
+
+    /// Starts the wait for the next answer of a direction.
+    pub(super) fn await_answer(&mut self, direction: Direction) {
+        self.link.timers.arm(direction, self.now + self.config.options().message_timeout);
+    }
+
+    /// A response came that its direction was waiting for.
+    pub(super) fn accept(&mut self, direction: Direction) {
+        self.link.stats.stream_msgs_received += 1;
+        self.link.timers.stop(direction);
+    }
+
+    pub(super) fn mutate(
+        &mut self,
+        headers: &mut Headers,
+        mutation: Option<Mutation>,
+        scope: Scope<'_>,
+    ) -> Result<(), Violation> {
+        let Some(mutation) = mutation else {
+            return Ok(());
+        };
+        let outcome = mutation.apply(headers, scope);
+        self.link.stats.rejected_header_mutations += outcome.rejected;
+        outcome.result
+    }
+
+    /// What a headers or body response of the request direction means for the route (Envoy `route_cache_action`).
+    /// `headers_held`: a new choice can still use the changed headers.
+    pub(super) fn choose_route(&mut self, mutates: bool, clear: bool, headers_held: bool) {
+        let recompute = match self.config.options().route_cache_action {
+            RouteCacheAction::Default => clear,
+            RouteCacheAction::Clear => true,
+            RouteCacheAction::Retain => false,
+        };
+        if !mutates {
+            self.link.stats.clear_route_cache_ignored += u64::from(clear);
+        } else if recompute {
+            if headers_held {
+                self.link.effects.push_back(Effect::RecomputeRoute);
+            }
+        } else if self.config.options().route_cache_action == RouteCacheAction::Retain {
+            self.link.stats.clear_route_cache_disabled += u64::from(clear);
+        }
+    }
+
+    /// `override_message_timeout`: once for each awaited message, at least 1 ms, at most what the configuration allows.
+    pub(super) fn extend_timeout(&mut self, timeout: Option<Duration>) {
+        let longest = self.config.options().max_message_timeout;
+        let timeout = timeout.filter(|timeout| (Duration::from_millis(1)..=longest).contains(timeout));
+        if timeout.is_some_and(|timeout| self.link.timers.extend(self.now + timeout)) {
+            self.link.stats.override_message_timeout_received += 1;
+        } else {
+            self.link.stats.override_message_timeout_ignored += 1;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One direction of a filter: what the processor owes for it, and what is held until it has answered.
+
+mod http;
+mod reply;
+
+use super::held::{Chunks, Held};
+use super::link::Cx;
+use super::order::Order;
+use super::out::Out;
+use crate::mutation::{Part, Scope};
+use crate::{BodyMode, Config, Direction};
+
+/// One direction. Used twice.
+#[derive(Debug)]
+pub(super) struct Side {
+    direction: Direction,
+    order: Order,
+    mode: Mode,
+    phase: Phase,
+    pub(super) out: Out,
+    /// Above the limit, and not yet below half of it again.
+    full: bool,
+}
+
+/// What of this direction is sent. CONTINUE_AND_REPLACE changes it.
+#[derive(Clone, Copy, Debug)]
+struct Mode {
+    headers: bool,
+    body: BodyMode,
+    trailers: bool,
+    /// `content-length` goes, because the body that follows may have any length.
+    drop_length: bool,
+}
+
+/// What the processor owes, and what is held for it.
+///
+/// ```text
+///            +--------------- headers not sent ------------+
+///            |                                             v            data
+///  Start --headers--> Headers --reply--+--> Idle --data--> Chunks --reply--+
+///                                      |     ^ |             |  (STREAMED) |
+///                                      |     | +--trailers-->|             |
+///                                      |     +---all answered+<------------+
+///                                      |                     |
+///                                      +--> Collect --end--> Whole --reply--+--> Trailers --reply--> Done
+///                                      |   (BUFFERED)         ^             |
+///                                      +--body all there------+             +--> Done
+///                                      +--CONTINUE_AND_REPLACE with a body--> Replaced --end--> Done
+///
+///  any --processing is over--> Pass        any --local reply, reset--> Cut
+/// ```
+#[derive(Debug)]
+enum Phase {
+    /// Nothing was seen.
+    Start,
+    /// A headers reply is owed.
+    Headers(Held),
+    /// Nothing is owed or held. Parts pass; with STREAMED, data becomes [`Phase::Chunks`].
+    Idle,
+    /// BUFFERED: the body is being gathered. Nothing is owed.
+    Collect(Held),
+    /// One body reply is owed, for the whole body.
+    Whole(Held),
+    /// One body reply is owed for each chunk.
+    Chunks(Chunks),
+    /// A trailers reply is owed.
+    Trailers(Held),
+    /// The processor has replaced the body: what is left of the original is discarded.
+    Replaced,
+    /// Processing is over: parts pass.
+    Pass,
+    /// The last part was released.
+    Done,
+    /// This direction goes nowhere any more.
+    Cut(Unanswered),
+}
+
+/// The answers that are still to come when a direction is cut: they are expected and have no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unanswered {
+    Nothing,
+    Headers,
+    Bodies(usize),
+    Trailers,
+}
+
+impl Side {
+    pub(super) fn new(direction: Direction, config: &Config) -> Self {
+        let options = config.options();
+        let headers = options.processing_mode.headers(direction);
+        let body = options.processing_mode.body(direction);
+        let changes_length = body == BodyMode::Streamed || body == BodyMode::Buffered && !headers;
+        let mode = Mode {
+            headers,
+            body,
+            trailers: options.processing_mode.trailers(direction),
+            drop_length: changes_length && !options.allow_content_length_header,
+        };
+        Self { direction, order: Order::Start, mode, phase: Phase::Start, out: Out::default(), full: false }
+    }
+
+    /// Processing is over: lets go of everything that is held, unprocessed.
+    pub(super) fn bypass(&mut self) {
+        let ended = self.order == Order::Ended;
+        let next = if ended { Phase::Done } else { Phase::Pass };
+        match std::mem::replace(&mut self.phase, next) {
+            Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => {
+                held.release(&mut self.out, ended);
+            }
+            Phase::Chunks(chunks) => chunks.release(&mut self.out),
+            Phase::Replaced => self.phase = Phase::Replaced,
+            Phase::Cut(_) => self.phase = Phase::Cut(Unanswered::Nothing),
+            Phase::Start | Phase::Idle | Phase::Pass | Phase::Done => {}
+        }
+    }
+
+    /// Drops everything: nothing goes in or out any more.
+    pub(super) fn cut(&mut self) {
+        self.out.clear();
+        self.phase = Phase::Cut(match &self.phase {
+            Phase::Headers(_) => Unanswered::Headers,
+            Phase::Whole(_) => Unanswered::Bodies(1),
+            Phase::Chunks(chunks) => Unanswered::Bodies(chunks.len()),
+            Phase::Trailers(_) => Unanswered::Trailers,
+            Phase::Cut(unanswered) => *unanswered,
+            Phase::Start | Phase::Idle | Phase::Collect(_) | Phase::Replaced | Phase::Pass | Phase::Done => {
+                Unanswered::Nothing
+            }
+        });
+    }
+
+    /// Whether the source has given nothing yet.
+    pub(super) const fn is_untouched(&self) -> bool {
+        matches!(self.phase, Phase::Start)
+    }
+
+    pub(super) const fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::Cut(_))
+    }
+
+    pub(super) const fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Whether nothing of this direction will be sent any more, and nothing is owed.
+    pub(super) fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::Start => !self.mode.headers && self.mode.body == BodyMode::None && !self.mode.trailers,
+            Phase::Idle => self.mode.body == BodyMode::None && !self.mode.trailers,
+            Phase::Replaced | Phase::Pass | Phase::Done | Phase::Cut(Unanswered::Nothing) => true,
+            Phase::Headers(_)
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Chunks(_)
+            | Phase::Trailers(_)
+            | Phase::Cut(Unanswered::Headers | Unanswered::Bodies(_) | Unanswered::Trailers) => false,
+        }
+    }
+
+    /// Whether more body may come.
+    pub(super) fn wants(&self) -> bool {
+        !self.full && self.order != Order::Ended && !self.is_cut()
+    }
+
+    /// Compares what is held with the limit: reading stops above it and resumes at half of it.
+    pub(super) fn balance(&mut self, limit: usize) {
+        let held = match &self.phase {
+            // An overflow decides here, not back-pressure.
+            Phase::Headers(_) | Phase::Collect(_) if self.mode.body == BodyMode::Buffered => 0,
+            Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => held.bytes(),
+            Phase::Chunks(chunks) => chunks.bytes(),
+            Phase::Start | Phase::Idle | Phase::Replaced | Phase::Pass | Phase::Done | Phase::Cut(_) => 0,
+        };
+        let load = held + self.out.bytes();
+        self.full = load > if self.full { limit / 2 } else { limit };
+    }
+
+    fn scope<'a>(&self, cx: &Cx<'a>, part: Part) -> Scope<'a> {
+        Scope { config: cx.config, part, drop_length: self.mode.drop_length, replacing: false }
+    }
+
+    const fn headers_part(&self) -> Part {
+        match self.direction {
+            Direction::Request => Part::RequestHeaders,
+            Direction::Response => Part::ResponseHeaders,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the data plane brings.
+
+use bytes::Bytes;
+
+use super::{Phase, Side};
+use crate::filter::fail::Cause;
+use crate::filter::held::{Chunks, Held};
+use crate::filter::link::Cx;
+use crate::filter::order::Order;
+use crate::filter::{EndStream, HttpEvent};
+use crate::{BodyMode, Headers, wire};
+
+impl Side {
+    /// Takes an event that may follow the ones before; `order` is the order after it.
+    pub(in crate::filter) fn on_http(&mut self, cx: &mut Cx<'_>, order: Order, event: HttpEvent) -> Result<(), Cause> {
+        self.order = order;
+        match event {
+            HttpEvent::Headers(headers, end) => self.on_headers(cx, headers, end),
+            HttpEvent::Data(data, end) => return self.on_data(cx, data, end),
+            HttpEvent::Trailers(trailers) => self.on_trailers(cx, trailers),
+        }
+        Ok(())
+    }
+
+    fn on_headers(&mut self, cx: &mut Cx<'_>, mut headers: Headers, end: EndStream) {
+        match self.phase {
+            Phase::Start => {
+                if self.mode.headers {
+                    cx.send(self.direction, wire::headers_message(self.direction, &headers, end));
+                }
+                // The length of a message without a body is information, not framing.
+                if self.mode.drop_length && !end {
+                    headers.remove("content-length");
+                }
+                if self.mode.headers {
+                    self.phase = Phase::Headers(Held::of_headers(headers));
+                } else {
+                    self.forward_headers(headers, end);
+                    self.phase = match self.mode.body {
+                        _ if end => Phase::Done,
+                        BodyMode::Buffered => Phase::Collect(Held::default()),
+                        BodyMode::None
+                        | BodyMode::Streamed
+                        | BodyMode::BufferedPartial
+                        | BodyMode::FullDuplexStreamed
+                        | BodyMode::Grpc => Phase::Idle,
+                    };
+                }
+            }
+            Phase::Pass => {
+                self.out.headers(headers, end);
+                self.done_if(end);
+            }
+            Phase::Headers(_)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Chunks(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Done
+            | Phase::Cut(_) => debug_assert!(false, "headers come first"),
+        }
+    }
+
+    fn on_data(&mut self, cx: &mut Cx<'_>, data: Bytes, end: EndStream) -> Result<(), Cause> {
+        if data.is_empty() && !end {
+            return Ok(());
+        }
+        let limit = cx.config.options().buffer_limit;
+        match &mut self.phase {
+            Phase::Headers(held) | Phase::Collect(held)
+                if self.mode.body == BodyMode::Buffered && held.bytes() + data.len() > limit =>
+            {
+                return Err(Cause::Overflow(self.direction));
+            }
+            Phase::Headers(held) => held.push(data),
+            Phase::Collect(held) => {
+                held.push(data);
+                if end {
+                    let held = std::mem::take(held);
+                    self.send_whole(cx, held);
+                }
+            }
+            Phase::Idle => match self.mode.body {
+                BodyMode::Streamed => {
+                    let mut chunks = Chunks::default();
+                    self.send_chunk(cx, &mut chunks, data, end);
+                    self.phase = Phase::Chunks(chunks);
+                }
+                BodyMode::None
+                | BodyMode::Buffered
+                | BodyMode::BufferedPartial
+                | BodyMode::FullDuplexStreamed
+                | BodyMode::Grpc => {
+                    self.out.data(data, end);
+                    self.done_if(end);
+                }
+            },
+            Phase::Chunks(chunks) => {
+                let mut chunks = std::mem::take(chunks);
+                self.send_chunk(cx, &mut chunks, data, end);
+                self.phase = Phase::Chunks(chunks);
+            }
+            Phase::Replaced => {
+                if end {
+                    self.out.data(Bytes::new(), true);
+                }
+                self.done_if(end);
+            }
+            Phase::Pass => {
+                self.out.data(data, end);
+                self.done_if(end);
+            }
+            Phase::Cut(_) => {}
+            Phase::Start | Phase::Whole(_) | Phase::Trailers(_) | Phase::Done => {
+                debug_assert!(false, "data comes between headers and end");
+            }
+        }
+        Ok(())
+    }
+
+    fn on_trailers(&mut self, cx: &mut Cx<'_>, trailers: Headers) {
+        match &mut self.phase {
+            Phase::Headers(held) => held.trailers = Some(trailers),
+            Phase::Collect(held) => {
+                let mut held = std::mem::take(held);
+                held.trailers = Some(trailers);
+                if held.has_data {
+                    self.send_whole(cx, held);
+                } else {
+                    self.send_trailers_or_release(cx, held);
+                }
+            }
+            Phase::Chunks(chunks) => chunks.trailers = Some(trailers),
+            Phase::Idle => self.send_trailers_or_release(cx, Held::of_trailers(trailers)),
+            Phase::Replaced | Phase::Pass => {
+                self.out.trailers(trailers);
+                self.phase = Phase::Done;
+            }
+            Phase::Cut(_) => {}
+            Phase::Start | Phase::Whole(_) | Phase::Trailers(_) | Phase::Done => {
+                debug_assert!(false, "trailers come between headers and end");
+            }
+        }
+    }
+
+    /// Headers of a body that is yet to come.
+    pub(super) fn forward_headers(&mut self, headers: Headers, end: EndStream) {
+        if self.mode.body == BodyMode::Streamed && !self.mode.drop_length && !end {
+            self.out.guarded_headers(headers);
+        } else {
+            self.out.headers(headers, end);
+        }
+    }
+
+    /// Sends the whole body that is held.
+    pub(super) fn send_whole(&mut self, cx: &mut Cx<'_>, mut held: Held) {
+        let end = held.trailers.is_none();
+        cx.send(self.direction, wire::body_message(self.direction, held.join(), end));
+        self.phase = Phase::Whole(held);
+    }
+
+    pub(super) fn send_chunk(&self, cx: &mut Cx<'_>, chunks: &mut Chunks, data: Bytes, end: EndStream) {
+        cx.send(self.direction, wire::body_message(self.direction, data.clone(), end));
+        chunks.push(data, end);
+    }
+
+    /// Nothing but trailers can still be asked about: sends them, or lets everything go.
+    pub(super) fn send_trailers_or_release(&mut self, cx: &mut Cx<'_>, held: Held) {
+        match &held.trailers {
+            Some(trailers) if self.mode.trailers => {
+                cx.send(self.direction, wire::trailers_message(self.direction, trailers));
+                self.phase = Phase::Trailers(held);
+            }
+            Some(_) | None => self.release(held),
+        }
+    }
+
+    pub(super) fn release(&mut self, held: Held) {
+        let ended = self.order == Order::Ended;
+        held.release(&mut self.out, ended);
+        self.phase = if ended { Phase::Done } else { Phase::Idle };
+    }
+
+    fn done_if(&mut self, end: EndStream) {
+        if end {
+            self.phase = Phase::Done;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What the processor answers.
+
+use super::{Phase, Side, Unanswered};
+use crate::filter::fail::Cause;
+use crate::filter::held::{Chunks, Held};
+use crate::filter::link::Cx;
+use crate::filter::order::Order;
+use crate::headers::Value;
+use crate::mutation::{Mutation, Part, Scope};
+use crate::violation::Violation;
+use crate::wire::{BodyChange, Common};
+use crate::{BodyMode, Direction, Headers};
+
+/// Whether an accepted reply may be the last one of the stream.
+pub(in crate::filter) type Last = bool;
+
+const CONTENT_LENGTH: &str = "content-length";
+
+impl Side {
+    pub(in crate::filter) fn on_headers_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
+        let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
+        let ended = self.order == Order::Ended;
+        match &mut self.phase {
+            Phase::Headers(_) if reply.replace && reply.body == BodyChange::Streamed => {
+                Err(Violation::StreamedOutsideDuplex.into())
+            }
+            Phase::Headers(held) => {
+                cx.accept(self.direction);
+                let mutates = reply.mutation.is_some();
+                if let Some(headers) = &mut held.headers {
+                    let before = headers.get(CONTENT_LENGTH).cloned();
+                    cx.mutate(headers, reply.mutation, scope)?;
+                    let body_stays = self.mode.body == BodyMode::None || reply.replace || ended && !held.has_data;
+                    if mutates && body_stays {
+                        keep_true_length(headers, before.as_ref());
+                    }
+                }
+                if self.direction == Direction::Request {
+                    cx.choose_route(mutates, reply.clear_route_cache, true);
+                }
+                let held = std::mem::take(held);
+                if reply.replace {
+                    self.replace(held, reply.body);
+                } else {
+                    self.proceed(cx, held);
+                }
+                Ok(true)
+            }
+            Phase::Cut(unanswered @ Unanswered::Headers) => {
+                cx.accept(self.direction);
+                *unanswered = Unanswered::Nothing;
+                Ok(true)
+            }
+            Phase::Start
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Chunks(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Bodies(_) | Unanswered::Trailers) => {
+                Err(Violation::UnexpectedHeaders.into())
+            }
+        }
+    }
+
+    pub(in crate::filter) fn on_body_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
+        match &mut self.phase {
+            Phase::Whole(_) | Phase::Chunks(_) if reply.body == BodyChange::Streamed => {
+                Err(Violation::StreamedOutsideDuplex.into())
+            }
+            Phase::Whole(_) => self.on_whole_reply(cx, reply),
+            Phase::Chunks(chunks) => {
+                let Some((data, end)) = chunks.pop() else {
+                    debug_assert!(false, "a chunk is in flight in this phase");
+                    return Err(Violation::UnexpectedBody.into());
+                };
+                cx.accept(self.direction);
+                if self.direction == Direction::Request {
+                    cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, false);
+                }
+                let data = match reply.body {
+                    BodyChange::Replace(data) => data,
+                    BodyChange::Keep | BodyChange::Streamed => data,
+                };
+                self.out.data(data, end);
+                if chunks.len() > 0 {
+                    // Envoy stops its timer here and can wait forever for the next answer.
+                    cx.await_answer(self.direction);
+                } else if let Some(trailers) = chunks.trailers.take() {
+                    self.send_trailers_or_release(cx, Held::of_trailers(trailers));
+                } else {
+                    self.phase = if end { Phase::Done } else { Phase::Idle };
+                }
+                Ok(end)
+            }
+            Phase::Cut(unanswered @ Unanswered::Bodies(_)) => {
+                cx.accept(self.direction);
+                *unanswered = match *unanswered {
+                    Unanswered::Bodies(left) if left > 1 => Unanswered::Bodies(left - 1),
+                    Unanswered::Bodies(_) | Unanswered::Nothing | Unanswered::Headers | Unanswered::Trailers => {
+                        Unanswered::Nothing
+                    }
+                };
+                Ok(*unanswered == Unanswered::Nothing)
+            }
+            Phase::Start
+            | Phase::Headers(_)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Trailers) => {
+                Err(Violation::UnexpectedBody.into())
+            }
+        }
+    }
+
+    pub(in crate::filter) fn on_trailers_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mutation: Option<Mutation>,
+    ) -> Result<Last, Cause> {
+        let scope = self.scope(cx, Part::Trailers);
+        match &mut self.phase {
+            Phase::Trailers(held) => {
+                cx.accept(self.direction);
+                if let Some(trailers) = &mut held.trailers {
+                    cx.mutate(trailers, mutation, scope)?;
+                }
+                let held = std::mem::take(held);
+                self.release(held);
+                Ok(true)
+            }
+            Phase::Cut(unanswered @ Unanswered::Trailers) => {
+                cx.accept(self.direction);
+                *unanswered = Unanswered::Nothing;
+                Ok(true)
+            }
+            Phase::Start
+            | Phase::Headers(_)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Chunks(_)
+            | Phase::Replaced
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Bodies(_)) => {
+                Err(Violation::UnexpectedTrailers.into())
+            }
+        }
+    }
+
+    /// The body was sent as one message: BUFFERED, or any mode whose body was complete before the headers reply.
+    fn on_whole_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
+        let scope = self.scope(cx, self.headers_part());
+        let Phase::Whole(held) = &mut self.phase else {
+            debug_assert!(false, "only called in this phase");
+            return Err(Violation::UnexpectedBody.into());
+        };
+        cx.accept(self.direction);
+        if self.direction == Direction::Request {
+            cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, held.headers.is_some());
+        }
+        // Headers that went on before the body cannot be changed any more; Envoy ignores the mutation as well.
+        if let Some(headers) = &mut held.headers {
+            cx.mutate(headers, reply.mutation, scope)?;
+        }
+        if let BodyChange::Replace(body) = reply.body {
+            held.replace_body(body);
+            if self.direction == Direction::Request && held.bytes() > cx.config.options().buffer_limit {
+                return Err(Cause::Overflow(self.direction));
+            }
+        }
+        if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, held.bytes())) {
+            return Err(Violation::LengthMismatch.into());
+        }
+        // Envoy keeps the stream after a BUFFERED body, until the exchange ends.
+        let last = self.mode.body == BodyMode::Streamed && held.trailers.is_none();
+        let held = std::mem::take(held);
+        self.send_trailers_or_release(cx, held);
+        Ok(last)
+    }
+
+    /// After the headers reply: the body and the trailers are next, as far as they are there and wanted.
+    fn proceed(&mut self, cx: &mut Cx<'_>, mut held: Held) {
+        if self.order == Order::Ended {
+            if held.has_data && self.mode.body != BodyMode::None {
+                self.send_whole(cx, held);
+            } else {
+                self.send_trailers_or_release(cx, held);
+            }
+            return;
+        }
+        match self.mode.body {
+            BodyMode::Buffered => self.phase = Phase::Collect(held),
+            BodyMode::Streamed => {
+                if let Some(headers) = held.headers.take() {
+                    self.forward_headers(headers, false);
+                }
+                self.phase = Phase::Idle;
+                if held.has_data {
+                    let mut chunks = Chunks::default();
+                    self.send_chunk(cx, &mut chunks, held.join(), false);
+                    self.phase = Phase::Chunks(chunks);
+                }
+            }
+            BodyMode::None | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                self.release(held);
+            }
+        }
+    }
+
+    /// CONTINUE_AND_REPLACE: nothing more of this direction is processed.
+    fn replace(&mut self, held: Held, body: BodyChange) {
+        self.mode.body = BodyMode::None;
+        self.mode.trailers = false;
+        let BodyChange::Replace(body) = body else {
+            return self.release(held);
+        };
+        let Held { headers, has_data, trailers, .. } = held;
+        let ended = self.order == Order::Ended;
+        let ends_with_body = ended && trailers.is_none();
+        let bodiless = ends_with_body && !has_data && body.is_empty();
+        if let Some(mut headers) = headers {
+            headers.remove(CONTENT_LENGTH);
+            self.out.headers(headers, bodiless);
+        }
+        if !bodiless {
+            self.out.data(body, ends_with_body);
+        }
+        if let Some(trailers) = trailers {
+            self.out.trailers(trailers);
+        }
+        self.phase = if ended { Phase::Done } else { Phase::Replaced };
+    }
+}
+
+/// The body goes on as it is, so a `content-length` that the processor set says something false, unless it is the
+/// one that was there. Such a header is dropped: the body frames itself. Envoy forwards it, and with it a message
+/// that is cut short or never ends.
+fn keep_true_length(headers: &mut Headers, before: Option<&Value>) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH);
+    if lengths.next() != before || lengths.next().is_some() {
+        drop(lengths);
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// Whether no `content-length` contradicts the body. Envoy checks this only when the body was changed, so that a
+/// false length set by the processor passes with the original body.
+fn length_matches(headers: &Headers, len: usize) -> bool {
+    let parse = |value: &Value| value.to_str().and_then(|text| text.parse::<u64>().ok());
+    headers.get_all(CONTENT_LENGTH).all(|value| parse(value) == Some(len as u64))
+}

@@ -1,0 +1,95 @@
+//! The rows of the Envoy catalogue, on the pure machine. The names of the tests are the rows'.
+//!
+//! An expected line reads `D downstream | U upstream | > messages | counters`, with the shorthand of the catalogue:
+//! messages `qh qb qt sh sb st`, `!` for end of stream; counters `started/sent/received/closed`, then the others.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod answers;
+mod basics;
+mod exchange;
+
+use exchange::{Outcome, Processor, Scenario};
+use extproc_core::{BodyMode, Options, ProcessingMode};
+
+/// One test for each row: what happens, and what every party must have seen.
+macro_rules! rows {
+    ($($name:ident: $scenario:expr => $expected:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let outcome = $scenario.run();
+            assert_eq!(crate::line(&outcome), $expected, "details: {}", outcome.details);
+        }
+    )*};
+}
+pub(crate) use rows;
+
+fn line(outcome: &Outcome) -> String {
+    let hung = if outcome.hung { " hung" } else { "" };
+    format!("D {}{hung} | U {} | > {} | {}", outcome.d(), outcome.u(), outcome.seen(), outcome.counters())
+}
+
+/// The base configuration with changes.
+fn with(change: impl FnOnce(&mut Options)) -> Scenario {
+    let mut options = Options::default();
+    change(&mut options);
+    Scenario { options: vec![options], ..Scenario::default() }
+}
+
+/// The base configuration with a mode in the shorthand of the catalogue, as `rb BU sb ST rt S sh K`, and `FMA`.
+fn mode(text: &str) -> Scenario {
+    with(|options| {
+        let words: Vec<_> = text.split_whitespace().collect();
+        for (at, word) in words.iter().enumerate() {
+            let value = words.get(at + 1).copied().unwrap_or_default();
+            let body = || match value {
+                "BU" => BodyMode::Buffered,
+                "ST" => BodyMode::Streamed,
+                other => panic!("body mode {other:?}"),
+            };
+            let mode: &mut ProcessingMode = &mut options.processing_mode;
+            match *word {
+                "rh" => mode.request_headers = value == "S",
+                "sh" => mode.response_headers = value == "S",
+                "rb" => mode.request_body = body(),
+                "sb" => mode.response_body = body(),
+                "rt" => mode.request_trailers = value == "S",
+                "st" => mode.response_trailers = value == "S",
+                "FMA" => options.failure_mode_allow = true,
+                "S" | "K" | "BU" | "ST" => {}
+                other => panic!("mode word {other:?}"),
+            }
+        }
+    })
+}
+
+impl Scenario {
+    fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options[0]);
+        self
+    }
+
+    fn sends(mut self, request: Vec<(u64, extproc_core::filter::HttpEvent)>) -> Self {
+        self.request = request;
+        self
+    }
+
+    fn gets(mut self, response: Vec<(u64, extproc_core::filter::HttpEvent)>) -> Self {
+        self.response = response;
+        self
+    }
+
+    fn upstream_takes(mut self, ms: u64) -> Self {
+        self.upstream_ms = ms;
+        self
+    }
+
+    fn upstream_is_early(mut self) -> Self {
+        self.early = true;
+        self
+    }
+
+    fn to(mut self, processor: Processor) -> Self {
+        self.processors = vec![processor];
+        self
+    }
+}
