@@ -64,7 +64,7 @@ rows! {
     env_028: mode("st S").gets(uc()).to(says("st", plain("sh")))
         => "D 200 r1r2 cut | U  | > qh! sh st | 1/3/2/1 spur1 imm1";
     env_029: mode("rb ST rt S sh K").sends(chunked_t(50, &["aa"])).to(acks_then("qh", 0, vec![plain("qt")]))
-        => "D 500 | U  | > qh | 1/1/1/1 spur1 imm1";
+        => "D 500 | U incomplete | > qh | 1/1/1/1 spur1 imm1";
     env_031: mode("rb BU").sends(post("hello")).to(Box::new(with_unknown_fields))
         => "D 200 hello | U hello | > qh qb!\"hello\" sh | 1/3/3/1";
     env_032: mode("rb BU").sends(post("hello")).to(says("qh", answer("qh", CommonResponse {
