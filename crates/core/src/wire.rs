@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+pub(crate) use extproc_proto::ProcessingRequest as Message;
 use extproc_proto::body_mutation::Mutation as WireBodyMutation;
 use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
     BodyMutation, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderValue, HeaderValueOption, HttpBody,
-    HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingRequest, ProcessingResponse,
-    ProtocolConfiguration,
+    HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingResponse, ProtocolConfiguration,
 };
 
 use crate::mutation::{Mutation, SetHeader};
@@ -127,7 +127,7 @@ fn immediate(reply: ImmediateResponse) -> Immediate {
 }
 
 /// A headers message.
-pub(crate) fn headers_message(direction: Direction, headers: &Headers, end_of_stream: bool) -> Box<ProcessingRequest> {
+pub(crate) fn headers_message(direction: Direction, headers: &Headers, end_of_stream: bool) -> Box<Message> {
     let headers = HttpHeaders { headers: Some(header_map(headers)), end_of_stream, ..HttpHeaders::default() };
     message(match direction {
         Direction::Request => Request::RequestHeaders(headers),
@@ -136,7 +136,7 @@ pub(crate) fn headers_message(direction: Direction, headers: &Headers, end_of_st
 }
 
 /// A body message.
-pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: bool) -> Box<ProcessingRequest> {
+pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: bool) -> Box<Message> {
     let body = HttpBody { body, end_of_stream, ..HttpBody::default() };
     message(match direction {
         Direction::Request => Request::RequestBody(body),
@@ -145,7 +145,7 @@ pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: boo
 }
 
 /// A trailers message.
-pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<ProcessingRequest> {
+pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<Message> {
     let trailers = HttpTrailers { trailers: Some(header_map(trailers)) };
     message(match direction {
         Direction::Request => Request::RequestTrailers(trailers),
@@ -154,7 +154,7 @@ pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<
 }
 
 /// Makes a message the first of its stream: it tells the modes.
-pub(crate) fn set_protocol_config(message: &mut ProcessingRequest, mode: &ProcessingMode) {
+pub(crate) fn set_protocol_config(message: &mut Message, mode: &ProcessingMode) {
     message.protocol_config = Some(ProtocolConfiguration {
         request_body_mode: body_send_mode(mode.request_body),
         response_body_mode: body_send_mode(mode.response_body),
@@ -162,12 +162,12 @@ pub(crate) fn set_protocol_config(message: &mut ProcessingRequest, mode: &Proces
     });
 }
 
-fn message(request: Request) -> Box<ProcessingRequest> {
-    Box::new(ProcessingRequest {
+fn message(request: Request) -> Box<Message> {
+    Box::new(Message {
         request: Some(request),
         // Present even when empty, as in Envoy.
         metadata_context: Some(Metadata::default()),
-        ..ProcessingRequest::default()
+        ..Message::default()
     })
 }
 

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use extproc_proto::ProcessingRequest;
-
 use super::timers::Timers;
 use super::{Effect, Outgoing};
 use crate::config::RouteCacheAction;
@@ -82,7 +80,7 @@ impl Link {
 
 impl Cx<'_> {
     /// Sends a message that is owed an answer, on a stream that is opened for it if need be.
-    pub(super) fn send(&mut self, direction: Direction, mut message: Box<ProcessingRequest>) {
+    pub(super) fn send(&mut self, direction: Direction, mut message: Box<wire::Message>) {
         let link = &mut *self.link;
         match link.stream {
             Stream::Unopened => {
@@ -96,11 +94,11 @@ impl Cx<'_> {
         }
         link.stats.stream_msgs_sent += 1;
         link.outgoing.push_back(Outgoing::Message(message));
-        self.await_answer(direction);
+        self.expect_answer(direction);
     }
 
     /// Starts the wait for the next answer of a direction.
-    pub(super) fn await_answer(&mut self, direction: Direction) {
+    pub(super) fn expect_answer(&mut self, direction: Direction) {
         self.link.timers.arm(direction, self.now + self.config.options().message_timeout);
     }
 

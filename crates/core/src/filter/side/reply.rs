@@ -88,7 +88,7 @@ impl Side {
                 self.out.data(data, end);
                 if chunks.len() > 0 {
                     // Envoy stops its timer here and can wait forever for the next answer.
-                    cx.await_answer(self.direction);
+                    cx.expect_answer(self.direction);
                 } else if let Some(trailers) = chunks.trailers.take() {
                     self.send_trailers_or_release(cx, Held::of_trailers(trailers));
                 } else {
