@@ -1,0 +1,91 @@
+//! Where a processor is, and the connections to it.
+
+mod link;
+mod stream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use extproc_core::filter::GrpcStatus;
+use h2::client::SendRequest;
+
+use link::Link;
+pub(crate) use stream::SideStream;
+
+/// An external processor: one or more equal servers. Clones share the connections.
+///
+/// There is one HTTP/2 connection for each endpoint. It is made when the first exchange needs it, made again when it
+/// has failed, and carries every exchange as a stream of its own. Exchanges go round the endpoints; one whose last
+/// connection attempt failed is passed over while another is there.
+#[derive(Clone, Debug)]
+pub struct Processor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    links: Vec<Link>,
+    next: AtomicUsize,
+}
+
+/// Where one server of a processor listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// Cleartext HTTP/2 over TCP, to a host name or IP address (IPv6 without brackets) and a port.
+    Tcp(String, u16),
+    /// Cleartext HTTP/2 over a unix socket.
+    Unix(PathBuf),
+}
+
+/// Why a stream is not open.
+pub(crate) enum Opening {
+    /// The connection is being made: ask again.
+    Connecting(link::Waiting),
+    /// The connection is there; it may have to wait for a free stream.
+    Connected(SendRequest<Bytes>, Arc<str>),
+}
+
+impl Processor {
+    /// A processor at these endpoints. Connecting takes no longer than `connect_timeout`; nothing is connected yet.
+    #[must_use]
+    pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, connect_timeout: Duration) -> Self {
+        let links = endpoints.into_iter().map(|it| Link::new(it, connect_timeout)).collect();
+        Self { inner: Arc::new(Inner { links, next: AtomicUsize::new(0) }) }
+    }
+
+    /// Begins to open a stream. Must run inside a tokio runtime.
+    pub(crate) fn open(&self) -> Result<Opening, GrpcStatus> {
+        let links = &self.inner.links;
+        let count = links.len();
+        if count == 0 {
+            return Err(GrpcStatus { code: 14, message: "the processor has no endpoint".to_owned() });
+        }
+        let first = if count == 1 { 0 } else { self.inner.next.fetch_add(1, Ordering::Relaxed) % count };
+        let mut in_turn = (0..count).map(|offset| &links[(first + offset) % count]);
+        let link = in_turn.find(|it| !it.has_failed()).unwrap_or(&links[first]);
+        Ok(link.open())
+    }
+}
+
+impl Opening {
+    /// Waits for a connection and for a free stream on it, then sends the request headers.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SideStream, GrpcStatus>> {
+        if let Self::Connecting(waiting) = self {
+            match waiting.poll(cx) {
+                Poll::Ready(Ok((connection, authority))) => *self = Self::Connected(connection, authority),
+                Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let Self::Connected(connection, authority) = self else { return Poll::Pending };
+        match connection.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(SideStream::start(connection, authority)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(stream::status_before_headers(&error))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One connection to one endpoint: made on demand, shared, made again after it failed.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use extproc_core::filter::GrpcStatus;
+use h2::client::SendRequest;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+
+use super::{Endpoint, Opening};
+
+/// What the processor may send on one stream before we have taken it. Larger than the largest usual message, so that
+/// a mutated body of the default buffer limit does not wait for a round trip.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// The same over all streams of a connection. Messages are taken as soon as they arrive, so this bounds what the
+/// kernel and we hold together, not what one slow exchange may hold.
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+pub(super) struct Link {
+    target: Arc<Target>,
+    state: Arc<watch::Sender<State>>,
+}
+
+struct Target {
+    endpoint: Endpoint,
+    authority: Arc<str>,
+    connect_timeout: Duration,
+    /// How many there were.
+    connections: AtomicU64,
+}
+
+enum State {
+    /// Never tried, or the last connection has ended.
+    Idle,
+    /// A task is at it.
+    Connecting,
+    /// The number tells this connection from the one after it.
+    Ready(SendRequest<Bytes>, u64),
+    /// The last attempt failed.
+    Failed(GrpcStatus),
+}
+
+type Outcome = Result<(SendRequest<Bytes>, Arc<str>), GrpcStatus>;
+
+/// Waits for the connection attempt that is under way.
+pub(crate) struct Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>);
+
+impl Waiting {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Link {
+    pub(super) fn new(endpoint: Endpoint, connect_timeout: Duration) -> Self {
+        let authority = match &endpoint {
+            Endpoint::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Endpoint::Tcp(host, port) => format!("{host}:{port}"),
+            // What gRPC clients send for unix sockets.
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        };
+        let target =
+            Arc::new(Target { endpoint, authority: authority.into(), connect_timeout, connections: AtomicU64::new(0) });
+        Self { target, state: Arc::new(watch::Sender::new(State::Idle)) }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(*self.state.borrow(), State::Failed(_))
+    }
+
+    /// The connection, or what to wait for. Starts an attempt when none is under way.
+    pub(super) fn open(&self) -> Opening {
+        if let Some(connection) = self.state.borrow().usable() {
+            return Opening::Connected(connection, Arc::clone(&self.target.authority));
+        }
+        let start = self.state.send_if_modified(|state| {
+            let start = !matches!(state, State::Connecting) && state.usable().is_none();
+            if start {
+                *state = State::Connecting;
+            }
+            start
+        });
+        if start {
+            // The attempt outlives the exchange that wanted it: otherwise message timeouts shorter than a round trip
+            // would cancel every attempt.
+            tokio::spawn(run(Arc::clone(&self.target), Arc::clone(&self.state)));
+        }
+        let mut states = self.state.subscribe();
+        let target = Arc::clone(&self.target);
+        Opening::Connecting(Waiting(Box::pin(async move {
+            let done = states.wait_for(|it| !matches!(it, State::Connecting)).await;
+            match done.as_deref() {
+                Ok(State::Ready(connection, _)) => Ok((connection.clone(), Arc::clone(&target.authority))),
+                Ok(State::Failed(status)) => Err(status.clone()),
+                Ok(State::Idle | State::Connecting) | Err(_) => {
+                    Err(unavailable(&target.endpoint, "the connection ended as soon as it was made"))
+                }
+            }
+        })))
+    }
+}
+
+impl State {
+    /// The connection, unless it is closed or the processor has said that it takes no more streams on it.
+    fn usable(&self) -> Option<SendRequest<Bytes>> {
+        let Self::Ready(connection, _) = self else { return None };
+        let mut connection = connection.clone();
+        match connection.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(_)) => None,
+            Poll::Ready(Ok(())) | Poll::Pending => Some(connection),
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &*self.state.borrow() {
+            State::Idle => "idle",
+            State::Connecting => "connecting",
+            State::Ready(..) => "ready",
+            State::Failed(_) => "failed",
+        };
+        f.debug_struct("Link").field("endpoint", &self.target.endpoint).field("state", &state).finish()
+    }
+}
+
+/// Connects, serves the connection until it ends, and keeps the state true all the while.
+async fn run(target: Arc<Target>, state: Arc<watch::Sender<State>>) {
+    let endpoint = &target.endpoint;
+    let connecting = connect(endpoint);
+    match tokio::time::timeout(target.connect_timeout, connecting).await {
+        Ok(Ok((connection, driver))) => {
+            tracing::debug!(?endpoint, "connected to processor");
+            let number = target.connections.fetch_add(1, Ordering::Relaxed);
+            state.send_replace(State::Ready(connection, number));
+            if let Err(error) = driver.await {
+                tracing::debug!(?endpoint, %error, "connection to processor failed");
+            }
+            state.send_if_modified(|state| {
+                let current = matches!(state, State::Ready(_, it) if *it == number);
+                if current {
+                    *state = State::Idle;
+                }
+                current
+            });
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(?endpoint, %error, "cannot connect to processor");
+            state.send_replace(State::Failed(unavailable(endpoint, &error.to_string())));
+        }
+        Err(_) => {
+            tracing::debug!(?endpoint, "connecting to processor timed out");
+            state.send_replace(State::Failed(unavailable(endpoint, "connection timeout")));
+        }
+    }
+}
+
+type Driver = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
+
+async fn connect(endpoint: &Endpoint) -> io::Result<(SendRequest<Bytes>, Driver)> {
+    match endpoint {
+        Endpoint::Tcp(host, port) => {
+            let socket = TcpStream::connect((host.as_str(), *port)).await?;
+            socket.set_nodelay(true)?;
+            handshake(socket).await
+        }
+        Endpoint::Unix(path) => handshake(UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn handshake<T>(socket: T) -> io::Result<(SendRequest<Bytes>, Driver)>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW).enable_push(false);
+    let (connection, driver) = builder.handshake(socket).await.map_err(io::Error::other)?;
+    Ok((connection, Box::pin(driver)))
+}
+
+fn unavailable(endpoint: &Endpoint, reason: &str) -> GrpcStatus {
+    let at = match endpoint {
+        Endpoint::Tcp(host, port) => format!("{host}:{port}"),
+        Endpoint::Unix(path) => format!("unix:{}", path.display()),
+    };
+    GrpcStatus { code: 14, message: format!("processor at {at}: {reason}") }
+}
