@@ -4,9 +4,17 @@
 //! place of names), and only the plan is used while serving. Programs and tests may build a plan without a file.
 
 pub mod config;
+mod drain;
+mod gateway;
+mod listener;
 pub mod plan;
 mod policy;
+mod proxy;
 pub mod route;
+mod telemetry;
+mod upstream;
 
 pub use config::Config;
+pub use gateway::{BindError, Gateway};
 pub use plan::Plan;
+pub use telemetry::Telemetry;

@@ -140,7 +140,7 @@ impl SideStream {
                 Receive::Trailers(body) => {
                     let end = match ready!(body.poll_trailers(cx)) {
                         Ok(Some(trailers)) if !self.inbox.is_empty() => {
-                            status_of(&trailers).and(Err(status(13, "the stream ended inside a message")))
+                            status_of(&trailers).and_then(|()| Err(status(13, "the stream ended inside a message")))
                         }
                         Ok(Some(trailers)) => status_of(&trailers),
                         Ok(None) => Err(status(2, "the stream ended without a grpc-status")),

@@ -1,0 +1,144 @@
+//! One request: prepare it, choose its rule, send it through the rule's processors to an upstream.
+
+mod forwarded;
+mod request_id;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use extproc_tower::http::RecomputeRoute;
+use extproc_tower::{Cut, Filter, Processor, Refusal, RequestBody, ResponseBody, process};
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::Plan;
+use crate::plan::{Address, ChainEntry, ProcessorSpec, Rule};
+use crate::telemetry::{Access, Telemetry};
+use crate::upstream::{Answer, Upstream, UpstreamBody};
+
+/// Everything that exchanges share.
+pub(crate) struct Proxy {
+    plan: Plan,
+    upstream: Upstream,
+    telemetry: Arc<Telemetry>,
+    /// The filters of every chain of the plan, by the chain's address. The plan keeps the chains alive.
+    filters: HashMap<usize, Arc<[Filter]>>,
+    unfiltered: Arc<[Filter]>,
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Index in the plan.
+    pub(crate) listener: usize,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Proxy {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let telemetry = Arc::new(Telemetry::new(&plan));
+        let processors: Vec<Processor> = plan.processors.iter().map(processor).collect();
+        let mut filters = HashMap::new();
+        for listener in 0..plan.listeners.len() {
+            for rule in plan.routes.rules(listener) {
+                filters.entry(address_of(&rule.chain)).or_insert_with(|| chain(&rule.chain, &processors, &telemetry));
+            }
+        }
+        let upstream = Upstream::new(&plan.backends);
+        Self { plan, upstream, telemetry, filters, unfiltered: Arc::from([]) }
+    }
+
+    pub(crate) const fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// Answers a request. An error means that the connection is to be closed (HTTP/2: the stream reset).
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        origin: Origin,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody<UpstreamBody>>, Cut> {
+        forwarded::prepare(&mut request, origin.peer);
+        let rule = self.select(origin.listener, &request);
+        let access = Access::begin(request.method(), host(&request), request.uri().path());
+        let filters = rule.as_ref().and_then(|it| self.filters.get(&address_of(&it.chain))).unwrap_or(&self.unfiltered);
+        let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone() };
+        let mut result = process(Arc::clone(filters), request, route).await;
+        let name = rule.as_ref().map_or("", |it| it.name.as_str());
+        match (&mut result, access) {
+            (Ok(response), access) => {
+                forwarded::strip_response(response.headers_mut());
+                access.into_iter().for_each(|it| it.responded(response, name));
+            }
+            (Err(error), access) => access.into_iter().for_each(|it| it.cut(&error.to_string(), name)),
+        }
+        result
+    }
+
+    fn select<B>(&self, listener: usize, request: &Request<B>) -> Option<Arc<Rule>> {
+        // A tunnel is not an exchange that could be routed by path.
+        if request.method() == Method::CONNECT {
+            return None;
+        }
+        self.plan.routes.select(listener, host(request), request.uri().path()).map(Arc::clone)
+    }
+}
+
+/// The last stop of a request: the upstream of its rule.
+#[derive(Clone)]
+struct Route {
+    proxy: Arc<Proxy>,
+    listener: usize,
+    rule: Option<Arc<Rule>>,
+}
+
+impl Service<Request<RequestBody<Incoming>>> for Route {
+    type Response = Response<UpstreamBody>;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<RequestBody<Incoming>>) -> Answer {
+        if request.extensions_mut().remove::<RecomputeRoute>().is_some() {
+            self.rule = self.proxy.select(self.listener, &request);
+        }
+        let Some(rule) = &self.rule else {
+            return Answer::refused(Refusal::new(404, "", "route_not_found"));
+        };
+        self.proxy.upstream.send(rule, request)
+    }
+}
+
+/// `:authority`, or else the Host header.
+fn host<B>(request: &Request<B>) -> &str {
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let field = || request.headers().get(header::HOST).and_then(|it| it.to_str().ok());
+    authority.or_else(field).unwrap_or_default()
+}
+
+fn processor(spec: &ProcessorSpec) -> Processor {
+    let endpoints = spec.endpoints.iter().map(|it| match it {
+        Address::Tcp(host, port) => extproc_tower::Endpoint::Tcp(host.clone(), *port),
+        Address::Unix(path) => extproc_tower::Endpoint::Unix(path.clone()),
+    });
+    Processor::new(endpoints, spec.connect_timeout)
+}
+
+fn chain(entries: &[ChainEntry], processors: &[Processor], telemetry: &Telemetry) -> Arc<[Filter]> {
+    let filter = |entry: &ChainEntry| Filter {
+        config: Arc::clone(&entry.config),
+        processor: processors[entry.processor].clone(),
+        counters: telemetry.filter(&entry.name).map(Arc::clone).unwrap_or_default(),
+    };
+    entries.iter().map(filter).collect()
+}
+
+fn address_of(chain: &Arc<[ChainEntry]>) -> usize {
+    Arc::as_ptr(chain).cast::<()>() as usize
+}

@@ -1,0 +1,198 @@
+//! Upstreams: which endpoint a request goes to, the connections there, and what to answer when there is no answer.
+
+mod body;
+mod connector;
+
+use std::fmt::Write;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use extproc_tower::{Refusal, RequestBody};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::plan::{Backend, Rule};
+pub(crate) use body::UpstreamBody;
+use body::Watched;
+use connector::Connector;
+
+/// How long an unused connection is kept. Shorter than most servers keep it, so that we close first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Client = legacy::Client<Connector, Watched<RequestBody<Incoming>>>;
+
+pub(crate) struct Upstream {
+    client: Client,
+    backends: Vec<Target>,
+    /// Counts requests; gives rules their shares of backends.
+    tickets: AtomicU64,
+}
+
+/// A backend with the authorities by which the connector knows its endpoints.
+struct Target {
+    backend: Backend,
+    authorities: Vec<Authority>,
+    tickets: AtomicU64,
+}
+
+/// The future of an upstream's response.
+pub(crate) struct Answer(Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, Refusal>> + Send>>);
+
+impl Answer {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self(Box::pin(std::future::ready(Err(refusal))))
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<UpstreamBody>, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Upstream {
+    pub(crate) fn new(backends: &[Backend]) -> Self {
+        let mut connector = Connector::default();
+        let target = |backend: &Backend| Target {
+            backend: backend.clone(),
+            authorities: backend.endpoints.iter().map(|it| connector.authority(&it.address)).collect(),
+            tickets: AtomicU64::new(0),
+        };
+        let backends = backends.iter().map(target).collect();
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .set_host(false)
+            .build(connector);
+        Self { client, backends, tickets: AtomicU64::new(0) }
+    }
+
+    /// Sends a request to one of the rule's backends.
+    pub(crate) fn send(&self, rule: &Rule, request: Request<RequestBody<Incoming>>) -> Answer {
+        let Some(authority) = self.choose(rule) else {
+            return Answer::refused(Refusal::new(500, "", "no_backend_with_weight"));
+        };
+        let (mut head, body) = request.into_parts();
+        // An absolute target beats the Host header, and HTTP/2 has only the target. HTTP/1.0 clients may send neither,
+        // but HTTP/1.1 servers want a host.
+        let named = head.uri.authority().or_else(|| (!head.headers.contains_key(header::HOST)).then_some(authority));
+        if let Some(Ok(host)) = named.map(|it| HeaderValue::from_str(it.as_str())) {
+            head.headers.insert(header::HOST, host);
+        }
+        head.version = Version::HTTP_11;
+        head.uri = target(authority, &head.uri);
+        let limits =
+            Limits { started: Instant::now(), total: rule.timeouts.request, headers: rule.timeouts.backend_request };
+        let (ended, end) = oneshot::channel();
+        let ended = if body.is_end_stream() { None } else { Some(ended) };
+        let request = Request::from_parts(head, Watched::new(body, ended));
+        let response = self.client.request(request);
+        Answer(Box::pin(limits.apply(response, end)))
+    }
+
+    fn choose(&self, rule: &Rule) -> Option<&Authority> {
+        let backend = match rule.backends.as_slice() {
+            [one] if one.weight > 0 => one.backend,
+            _ => rule.backend(self.tickets.fetch_add(1, Ordering::Relaxed))?,
+        };
+        let target = &self.backends[backend];
+        if let [one] = target.authorities.as_slice() {
+            return Some(one);
+        }
+        let endpoint = target.backend.endpoint(target.tickets.fetch_add(1, Ordering::Relaxed))?;
+        let index = target.backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
+        target.authorities.get(index)
+    }
+}
+
+/// How long a response may take.
+struct Limits {
+    started: Instant,
+    /// From the request to the last byte of the response.
+    total: Option<Duration>,
+    /// From the end of the request to the headers of the response.
+    headers: Option<Duration>,
+}
+
+impl Limits {
+    async fn apply(
+        self,
+        response: legacy::ResponseFuture,
+        request_end: oneshot::Receiver<()>,
+    ) -> Result<Response<UpstreamBody>, Refusal> {
+        let deadline = self.total.map(|it| self.started + it);
+        let expired = async {
+            let _ = request_end.await;
+            let limit = self.headers.map(|it| Instant::now() + it);
+            until(limit).await;
+        };
+        let response = tokio::select! {
+            biased;
+            response = response => response.map_err(|error| refusal(&error))?,
+            () = expired => return Err(timed_out()),
+            () = until(deadline) => return Err(timed_out()),
+        };
+        Ok(response.map(|body| UpstreamBody::new(body, deadline)))
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out() -> Refusal {
+    Refusal::new(504, "upstream request timeout", "response_timeout")
+}
+
+/// Envoy's texts, as far as the cause is known here.
+fn refusal(error: &legacy::Error) -> Refusal {
+    tracing::debug!(error = %chain(error), "no response from the upstream");
+    if error.is_connect() {
+        Refusal::new(
+            503,
+            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+            "upstream_reset_before_response_started{remote_connection_failure}",
+        )
+    } else {
+        Refusal::new(
+            503,
+            "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            "upstream_reset_before_response_started{connection_termination}",
+        )
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string does not fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Where to connect, and what to ask for there.
+fn target(authority: &Authority, asked: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(asked.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    // All three parts are there, which is all that can be wrong.
+    Uri::from_parts(parts).unwrap_or_default()
+}

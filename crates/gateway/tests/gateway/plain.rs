@@ -1,0 +1,175 @@
+//! Without processors: an ordinary reverse proxy.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use extproc_gateway::plan::Timeouts;
+use http::{HeaderValue, Request, Response};
+use tokio::net::TcpListener;
+
+use crate::support::{Client, Upstream, World, chunked, empty, full, get, post, raw, text};
+
+#[tokio::test]
+async fn a_request_reaches_the_upstream_and_its_response_the_client() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let mut request = post("/a/b?c=d", full("hello"));
+    request.headers_mut().insert("x-mine", HeaderValue::from_static("1"));
+    let response = gateway.send(request).await;
+    assert_eq!(response.headers()["x-up"], "1");
+    let expected = "POST /a/b?c=d\nhost: ex.com\nx-mine: 1\ncontent-length: 5\nx-forwarded-for: 127.0.0.1\n\
+                    x-forwarded-proto: http\n\nhello";
+    let (status, body) = text(response).await;
+    let mut lines: Vec<_> = body.lines().collect();
+    let mut expected: Vec<_> = expected.lines().collect();
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!((status, lines), (200, expected));
+}
+
+#[tokio::test]
+async fn http2_clients_are_served_on_the_same_port() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let mut client = Client::http2(gateway.address).await;
+    let request = Request::post("http://ex.com/x").body(full("hello")).unwrap();
+    let (status, body) = text(client.send(request).await).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with("POST /x\n") && body.contains("host: ex.com\n") && body.ends_with("\nhello"), "{body}");
+}
+
+#[tokio::test]
+async fn connections_are_reused_on_both_sides() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let mut client = Client::http1(gateway.address).await;
+    for _ in 0..5 {
+        let (status, _) = text(client.send(get("/")).await).await;
+        assert_eq!(status, 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn framing_is_kept() {
+    let upstream = Upstream::start(|request: Request<_>| async move {
+        let response = Response::builder();
+        match request.uri().path() {
+            "/length" => response.body(full("hello")),
+            "/none" => response.status(204).body(empty()),
+            "/unchanged" => response.status(304).header("content-length", "5").body(empty()),
+            _ => {
+                let body = chunked(&["hello"], &[("x-t", "2")]);
+                response.header("trailer", "x-t").body(body)
+            }
+        }
+        .unwrap()
+    })
+    .await;
+    let gateway = World::new(upstream.address).start().await;
+    let ask = async |method: &str, path: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: close\r\n\r\n");
+        raw(gateway.address, request.as_bytes()).await
+    };
+    for (method, path, has, has_not, end) in [
+        ("GET", "/length", "content-length: 5\r\n", "transfer-encoding", "\r\n\r\nhello"),
+        ("HEAD", "/length", "content-length: 5\r\n", "transfer-encoding", "\r\n\r\n"),
+        ("GET", "/none", "HTTP/1.1 204", "transfer-encoding", "\r\n\r\n"),
+        ("GET", "/unchanged", "HTTP/1.1 304", "transfer-encoding", "\r\n\r\n"),
+        ("GET", "/chunked", "transfer-encoding: chunked\r\n", "content-length", "5\r\nhello\r\n0\r\nx-t: 2\r\n\r\n"),
+    ] {
+        let answer = ask(method, path).await;
+        assert!(answer.contains(has) && !answer.contains(has_not), "{method} {path}: {answer}");
+        assert!(answer.ends_with(end), "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_pass_in_both_directions() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ntrailer: x-t\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+                   2\r\naa\r\n0\r\nx-t: 1\r\n\r\n";
+    let answer = raw(gateway.address, request.as_bytes()).await;
+    assert!(answer.contains("\n\naa\nx-t: 1"), "{answer}");
+}
+
+#[tokio::test]
+async fn expect_continue_is_answered_by_the_gateway() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let request =
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\nhi";
+    let answer = raw(gateway.address, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"), "{answer}");
+    assert!(!answer.contains("expect:"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself() {
+    let upstream = Upstream::echo().await;
+    let routed = World { path: "/only", ..World::new(upstream.address) }.start().await;
+    assert_eq!(routed.get("/only/x").await.0, 200);
+    assert_eq!(routed.get("/else").await, (404, String::new()));
+    let answer = raw(routed.address, b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+
+    let dead = World::new(refusing().await).start().await;
+    let (status, body) = dead.get("/").await;
+    assert_eq!(status, 503);
+    assert!(body.starts_with("upstream connect error or disconnect/reset before headers"), "{body}");
+
+    let slow = Upstream::start(|_| std::future::pending()).await;
+    let timeouts = Timeouts { backend_request: Some(Duration::from_millis(50)), ..Timeouts::default() };
+    let slow = World { timeouts, ..World::new(slow.address) }.start().await;
+    assert_eq!(slow.get("/").await, (504, "upstream request timeout".to_owned()));
+}
+
+#[tokio::test]
+async fn endpoints_take_turns() {
+    let (a, b) = (Upstream::echo().await, Upstream::echo().await);
+    let world = World { backend: vec![a.address, b.address], ..World::new(a.address) };
+    let gateway = world.start().await;
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/").await.0, 200);
+    }
+    assert_eq!((a.connections(), b.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn stopping_lets_exchanges_finish_and_then_cuts() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::start(move |_| {
+        let mut released = released.clone();
+        async move {
+            released.wait_for(|it| *it).await.unwrap();
+            Response::new(full("late"))
+        }
+    })
+    .await;
+    for (drain, finishes) in [(Duration::from_secs(5), true), (Duration::from_millis(20), false)] {
+        release.send_replace(false);
+        let gateway = World { drain, ..World::new(upstream.address) }.start().await;
+        let address = gateway.address;
+        let mut client = Client::http1(address).await;
+        let known = upstream.connections();
+        let exchange = tokio::spawn(async move { client.try_send(get("/")).await });
+        crate::support::eventually("the request", || upstream.connections() > known).await;
+        let stopped = gateway.stop();
+        if finishes {
+            crate::support::eventually("the listener's end", || std::net::TcpStream::connect(address).is_err()).await;
+            release.send_replace(true);
+            let response = exchange.await.unwrap().unwrap();
+            assert_eq!(text(response).await, (200, "late".to_owned()));
+        } else {
+            assert!(exchange.await.unwrap().is_err(), "cut when the time is over");
+        }
+        tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("the gateway stops").unwrap();
+    }
+}
+
+/// An address where nobody listens.
+async fn refusing() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    socket.local_addr().unwrap()
+}
