@@ -121,6 +121,14 @@ impl Session {
         }
     }
 
+    /// Reads a declaration by itself, before a session takes the message that carries it.
+    ///
+    /// # Errors
+    /// [`Violation::UnknownMode`].
+    pub fn read_protocol(config: extproc_proto::ProtocolConfiguration) -> Result<Protocol, Violation> {
+        wire::protocol(config)
+    }
+
     /// Takes the end of the request stream. A half-close and a reset are both normal: data planes race them.
     pub fn handle_end(&mut self) {
         self.state = State::Ended;

@@ -1,0 +1,226 @@
+//! What a processor wants of a body.
+
+use std::str::Utf8Error;
+
+use bytes::Bytes;
+
+use crate::stop::Halted;
+use crate::{LocalReply, RequestHead, ResponseHead, Stop};
+
+/// What a processor wants of the body of one direction, said by a type.
+///
+/// | kind | handler gets | buffers |
+/// |---|---|---|
+/// | [`Skip`] | nothing; there is no handler | nothing |
+/// | [`Whole`] | the head and the whole body at once, whatever body mode the data plane uses | up to its limit |
+///
+/// The trait is sealed. `Stream` (chunks as they come, any output) and `Messages` (gRPC messages) will be kinds of
+/// their own, with the same two associated types; no processor has to change for them.
+pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
+    /// What the body handler gets.
+    type Io: Send + 'static;
+    /// How the body handler may stop the exchange.
+    type Stop: Send + 'static;
+
+    /// The most bytes to collect; `None` when the body is not wanted.
+    #[doc(hidden)]
+    const LIMIT: Option<usize>;
+
+    #[doc(hidden)]
+    fn load(head: D::Head, body: Body) -> Result<Self::Io, (D::Head, Body)>;
+
+    #[doc(hidden)]
+    fn unload(io: Self::Io) -> (D::Head, Body);
+
+    #[doc(hidden)]
+    fn halted(stop: Self::Stop) -> Halted;
+
+    #[doc(hidden)]
+    fn reply(stop: &mut Self::Stop) -> Option<&mut LocalReply>;
+}
+
+/// What the body handler of kind `K` gets.
+pub type Io<D, K> = <K as BodyKind<D>>::Io;
+
+/// How the body handler of kind `K` may stop the exchange.
+pub type Halt<D, K> = <K as BodyKind<D>>::Stop;
+
+/// A direction of an exchange, as a type: [`Request`] or [`Response`].
+pub trait Dir: sealed::Sealed + Send + Sync + 'static {
+    /// The head of a message in this direction.
+    type Head: Send + 'static;
+}
+
+/// Client to upstream.
+#[derive(Clone, Copy, Debug)]
+pub enum Request {}
+
+/// Upstream to client.
+#[derive(Clone, Copy, Debug)]
+pub enum Response {}
+
+impl Dir for Request {
+    type Head = RequestHead;
+}
+
+impl Dir for Response {
+    type Head = ResponseHead;
+}
+
+/// Not interested in the body: it passes without being looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Skip;
+
+/// The whole body at once, up to `MAX` bytes.
+///
+/// The handler runs once, when the body is complete, with the head still open for edits, in every body mode but these:
+///
+/// * NONE: the data plane sends no body. The processor asks for BUFFERED with its header answer (Envoy: needs
+///   `allow_mode_override`); if that is not granted the handler is not run, and a warning says so once.
+/// * STREAMED: the head leaves before the body. A handler that edits it fails; body edits are fine. A body that ends
+///   with trailers cannot be replaced and fails.
+/// * GRPC: the messages pass, the handler is not run, a warning says so once.
+///
+/// A body that ends with trailers, or that is empty, runs the handler too; a message without a body does not: see
+/// [`Start::is_last`](crate::Start::is_last). CONNECT and upgrades such as WebSocket pass.
+///
+/// A longer body is answered with 413 on requests and fails the exchange on responses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whole<const MAX: usize>;
+
+/// What a [`Whole`] body handler gets.
+#[derive(Debug)]
+pub struct WholeIo<D: Dir> {
+    /// The head, open for edits.
+    pub head: D::Head,
+    /// The body.
+    pub body: Body,
+}
+
+/// A complete body.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    data: Bytes,
+    truncated: bool,
+    changed: bool,
+}
+
+/// Where the kind [`Skip`] has nothing: no value of this type exists, so its body handler can neither run nor stop.
+#[derive(Clone, Copy, Debug)]
+pub enum NoBody {}
+
+impl Body {
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(&self.data)
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Whether this may be the beginning only: in BUFFERED_PARTIAL the rest of a long body passes unseen, behind what
+    /// this one is replaced with. Data planes do not say whether such a body is cut or ends with trailers.
+    #[must_use]
+    pub const fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Sends these bytes on in its place. A `content-length` follows.
+    pub fn replace(&mut self, body: impl Into<Bytes>) {
+        self.data = body.into();
+        self.changed = true;
+    }
+
+    /// Sends an empty body on in its place.
+    pub fn clear(&mut self) {
+        self.replace(Bytes::new());
+    }
+
+    pub(crate) const fn new(data: Bytes, truncated: bool) -> Self {
+        Self { data, truncated, changed: false }
+    }
+
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.data
+    }
+}
+
+impl<D: Dir> BodyKind<D> for Skip {
+    type Io = NoBody;
+    type Stop = NoBody;
+
+    const LIMIT: Option<usize> = None;
+
+    fn load(head: D::Head, body: Body) -> Result<NoBody, (D::Head, Body)> {
+        Err((head, body))
+    }
+
+    fn unload(io: NoBody) -> (D::Head, Body) {
+        match io {}
+    }
+
+    fn halted(stop: NoBody) -> Halted {
+        match stop {}
+    }
+
+    fn reply(stop: &mut NoBody) -> Option<&mut LocalReply> {
+        match *stop {}
+    }
+}
+
+impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
+    type Io = WholeIo<D>;
+    type Stop = Stop;
+
+    const LIMIT: Option<usize> = Some(MAX);
+
+    fn load(head: D::Head, body: Body) -> Result<WholeIo<D>, (D::Head, Body)> {
+        Ok(WholeIo { head, body })
+    }
+
+    fn unload(io: WholeIo<D>) -> (D::Head, Body) {
+        (io.head, io.body)
+    }
+
+    fn halted(stop: Stop) -> Halted {
+        stop.into()
+    }
+
+    fn reply(stop: &mut Stop) -> Option<&mut LocalReply> {
+        match stop {
+            Stop::Reply(reply) => Some(reply),
+            Stop::Fail(_) => None,
+        }
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait Sealed {}
+    impl Sealed for super::Request {}
+    impl Sealed for super::Response {}
+    impl Sealed for super::Skip {}
+    impl<const MAX: usize> Sealed for super::Whole<MAX> {}
+}

@@ -1,0 +1,186 @@
+//! Drives the stages of one exchange over a session.
+
+mod answers;
+mod flow;
+mod local;
+mod outbox;
+mod row;
+mod way;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use extproc_core::session::{ApiMisuse, Call, Violation};
+use extproc_core::{Direction, Session};
+use extproc_proto::ProcessingRequest;
+
+use self::flow::Flow;
+pub(crate) use self::outbox::Outbox;
+use self::row::Row;
+use crate::stages::{Run, Stages, panic_text};
+use crate::{End, LocalReply, LocalReplyScope, Open, Request, Response};
+
+/// One exchange: messages in, messages out, the stages' handlers between.
+pub(crate) struct Exchange<R: Run> {
+    session: Session,
+    row: Row<R>,
+    request: Flow<Request>,
+    response: Flow<Response>,
+    scope: LocalReplyScope,
+}
+
+/// Why the exchange does not go on as usual.
+pub(crate) enum Outcome {
+    /// A stage answers the client.
+    Reply { by: usize, reply: LocalReply },
+    /// The response is cut off.
+    Cut,
+    /// The stream fails.
+    Fail(Failure),
+}
+
+/// Why a stream fails. The text is what the data plane may see: names, no error texts of processors.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("processor {0} failed")]
+    Stage(String),
+    #[error("internal error: {0}")]
+    Misuse(ApiMisuse),
+    #[error("protocol violation: {0}")]
+    Violation(#[from] Violation),
+}
+
+/// Whether more messages are awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Message,
+    Close,
+}
+
+impl<R: Run> Exchange<R> {
+    /// Opens the stages with what the first message and the call say.
+    ///
+    /// # Errors
+    /// [`Failure::Stage`] when `open` panics.
+    pub(crate) fn open<S: Stages<Run = R>>(
+        stages: &Arc<S>,
+        mut open: Open,
+        first: &mut ProcessingRequest,
+        scope: LocalReplyScope,
+    ) -> Result<Self, Failure> {
+        open.observing = first.observability_mode;
+        open.attributes = std::mem::take(&mut first.attributes);
+        open.metadata = first.metadata_context.take().unwrap_or_default();
+        open.protocol = first.protocol_config.and_then(|config| Session::read_protocol(config).ok());
+        let run = catch_unwind(AssertUnwindSafe(|| S::open(stages, &open))).map_err(|payload| {
+            tracing::error!(processor = stages.names(), panic = panic_text(&*payload), "open panicked");
+            Failure::Stage(stages.names())
+        })?;
+        Ok(Self {
+            session: Session::new(),
+            row: Row::new(run),
+            request: Flow::default(),
+            response: Flow::default(),
+            scope,
+        })
+    }
+
+    /// Takes a message, runs the handlers it calls for, and puts the answers out.
+    ///
+    /// # Errors
+    /// [`Failure`]: end the stream with it. The stages are closed.
+    pub(crate) async fn handle(&mut self, message: ProcessingRequest, out: &Outbox) -> Result<Next, Failure> {
+        let result = match self.session.handle(message) {
+            Ok(call) => self.dispatch(call).await,
+            Err(violation) => {
+                tracing::warn!(%violation, "the data plane broke the protocol");
+                Err(Outcome::Fail(violation.into()))
+            }
+        };
+        let result = match result {
+            Err(Outcome::Reply { by, reply }) => self.reply(by, reply).await,
+            result => result,
+        };
+        let failure = match result {
+            Ok(()) => None,
+            Err(Outcome::Reply { reply, .. }) => self.send_reply(reply).err(),
+            Err(Outcome::Cut) => self.session.cut("processor_cut").err().map(Failure::Misuse),
+            Err(Outcome::Fail(failure)) => Some(failure),
+        };
+        while let Some(reply) = self.session.poll_reply() {
+            out.push(reply);
+        }
+        if let Some(failure) = failure {
+            if let Failure::Misuse(misuse) = &failure {
+                tracing::error!(%misuse, "an answer did not fit the session");
+            }
+            self.row.close(End::Failed);
+            return Err(failure);
+        }
+        if self.session.is_ended() || (self.row.is_all_off() && self.session.may_close()) {
+            self.row.close(End::Ok);
+            return Ok(Next::Close);
+        }
+        Ok(Next::Message)
+    }
+
+    /// Takes the end of the request stream, clean or reset.
+    pub(crate) fn end(&mut self) {
+        self.session.handle_end();
+        if self.response.missed_body() {
+            self.row.warn_mismatch(Direction::Response, "NONE");
+        }
+        self.row.close(End::Ok);
+    }
+
+    async fn dispatch(&mut self, call: Call) -> Result<(), Outcome> {
+        let Self { session, row, request, response, .. } = self;
+        match call {
+            Call::Headers { direction: Direction::Request, headers, end_stream } => {
+                request.on_headers(row, session, headers, end_stream).await
+            }
+            Call::Body { direction: Direction::Request, chunk } => request.on_body(row, session, chunk).await,
+            Call::Trailers { direction: Direction::Request, trailers } => {
+                request.on_trailers(row, session, trailers).await
+            }
+            Call::Headers { direction: Direction::Response, headers, end_stream } => {
+                share_request(row, request);
+                response.on_headers(row, session, headers, end_stream).await
+            }
+            Call::Body { direction: Direction::Response, chunk } => {
+                share_request(row, request);
+                response.on_body(row, session, chunk).await
+            }
+            Call::Trailers { direction: Direction::Response, trailers } => {
+                share_request(row, request);
+                response.on_trailers(row, session, trailers).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send_reply(&mut self, reply: LocalReply) -> Result<(), Failure> {
+        match self.session.reply(reply.into_immediate()) {
+            Ok(()) => Ok(()),
+            Err(ApiMisuse::ResponseBegun) => {
+                tracing::warn!("a local reply came after the response had begun; the response is cut off");
+                self.session.cut("response_already_begun").map_err(Failure::Misuse)
+            }
+            Err(misuse) => Err(Failure::Misuse(misuse)),
+        }
+    }
+}
+
+/// Makes the request's head readable in the response's phases.
+fn share_request<R: Run>(row: &mut Row<R>, request: &mut Flow<Request>) {
+    if row.is_shared() {
+        return;
+    }
+    if request.missed_body() {
+        row.warn_mismatch(Direction::Request, "NONE");
+    }
+    let seen = request.headed();
+    if let Some(head) = request.lend_head(row) {
+        row.share(Arc::new(head), seen);
+    }
+}

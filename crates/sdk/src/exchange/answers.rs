@@ -1,0 +1,153 @@
+//! What a direction answers, by the body mode of the wire.
+
+use bytes::Bytes;
+use extproc_core::session::{Answer, ApiMisuse, BodyAnswer, BodyChange, BodyModes, Chunk, HeadersAnswer};
+use extproc_core::{BodyMode, Direction, Session};
+
+use super::flow::{Flow, Payload};
+use super::way::Way;
+use super::{Failure, Outcome, Row};
+use crate::Trailers;
+use crate::stages::Run;
+
+/// Data planes that limit messages take this much (64 KiB).
+const MAX_CHUNK: usize = 64 << 10;
+
+pub(super) const ENDED_BY_TRAILERS: &str = "a STREAMED body ended with trailers: its chunks are answered, so the whole \
+    body cannot be sent on; configure BUFFERED or FULL_DUPLEX_STREAMED for this processor";
+
+const NO_BODY_TO_ANSWER: &str = "an empty body ended with trailers: the data plane waits for no answer that could carry \
+    header or body edits; make them in the header phase";
+
+impl<W: Way> Flow<W> {
+    /// Answers the headers with what the header phases did.
+    pub(super) fn answer_head<R: Run>(&mut self, row: &Row<R>, session: &mut Session) -> Result<(), Outcome> {
+        let mode = session.body_mode(W::DIRECTION);
+        let ask = self.ask(row, session);
+        let wants_body = !self.last && !self.replaced && self.wants_body(row, mode.unwrap_or_default());
+        let Some(head) = &mut self.head else { return Ok(()) };
+        if wants_body && mode == Some(BodyMode::Streamed) {
+            head.drop_length();
+        }
+        let chunked = matches!(mode, Some(BodyMode::FullDuplexStreamed | BodyMode::Grpc));
+        let replace = match &mut self.body {
+            Payload::Complete(body) if self.replaced && (self.last || !chunked) => {
+                Some(std::mem::take(body).into_bytes())
+            }
+            Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) | Payload::Complete(_) => None,
+        };
+        self.gone = !matches!(mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial) | None)
+            && !(mode == Some(BodyMode::None) && ask.is_some());
+        let answer = HeadersAnswer { edits: head.take_edits(), replace, clear_route: W::take_clear_route(head), ask };
+        answered(session.answer(W::DIRECTION, Answer::Headers(answer)))
+    }
+
+    /// Answers a body message with what the body phases did.
+    pub(super) fn answer_body(&mut self, session: &mut Session, mode: BodyMode) -> Result<(), Outcome> {
+        let mut answer = BodyAnswer::default();
+        if let Payload::Complete(body) = std::mem::take(&mut self.body)
+            && (body.is_changed() || self.cleared)
+        {
+            let data = body.into_bytes();
+            answer.change = if data.is_empty() { BodyChange::Clear } else { BodyChange::Replace(data) };
+        }
+        if let Some(head) = &mut self.head
+            && mode != BodyMode::Streamed
+        {
+            answer.edits = head.take_edits();
+            answer.clear_route = W::take_clear_route(head);
+        }
+        self.gone = true;
+        answered(session.answer(W::DIRECTION, Answer::Body(answer)))
+    }
+
+    /// Answers a chunk with nothing; its bytes are kept.
+    pub(super) fn answer_clear(&self, session: &mut Session) -> Result<(), Outcome> {
+        let answer = BodyAnswer { change: BodyChange::Clear, ..BodyAnswer::default() };
+        answered(session.answer(W::DIRECTION, Answer::Body(answer)))
+    }
+
+    pub(super) fn answer_trailers(&self, session: &mut Session, mut trailers: Trailers) -> Result<(), Outcome> {
+        answered(session.answer(W::DIRECTION, Answer::Trailers(trailers.take_edits())))
+    }
+
+    /// Lets a piece of body go on as it came.
+    pub(super) fn pass(&self, session: &mut Session, mode: BodyMode, chunk: Chunk) -> Result<(), Outcome> {
+        let answer = match mode {
+            BodyMode::FullDuplexStreamed | BodyMode::Grpc => Answer::Chunk(chunk),
+            BodyMode::None | BodyMode::Streamed | BodyMode::Buffered | BodyMode::BufferedPartial => {
+                Answer::Body(BodyAnswer::default())
+            }
+        };
+        answered(session.answer(W::DIRECTION, answer))
+    }
+
+    /// Sends the complete body on in chunks.
+    pub(super) fn emit(&mut self, session: &mut Session, end: bool) -> Result<(), Outcome> {
+        let mut rest = match std::mem::take(&mut self.body) {
+            Payload::Complete(body) => body.into_bytes(),
+            Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) => Bytes::new(),
+        };
+        while !rest.is_empty() {
+            let data = rest.split_to(rest.len().min(MAX_CHUNK));
+            let chunk = Chunk { data, end_stream: end && rest.is_empty(), ..Chunk::default() };
+            let last = chunk.end_stream;
+            answered(session.answer(W::DIRECTION, Answer::Chunk(chunk)))?;
+            if last {
+                return Ok(());
+            }
+        }
+        if !end {
+            return Ok(());
+        }
+        let chunk = Chunk { end_stream: true, ..Chunk::default() };
+        answered(session.answer(W::DIRECTION, Answer::Chunk(chunk)))
+    }
+
+    /// Sends on what must go before the trailers, or fails where nothing can carry it.
+    pub(super) fn flush_before_trailers<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        session: &mut Session,
+        mode: BodyMode,
+    ) -> Result<(), Outcome> {
+        if mode == BodyMode::FullDuplexStreamed {
+            return self.emit(session, false);
+        }
+        let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
+        if body.is_changed() && !body.is_empty() && !session.is_observing() {
+            return Err(row.fail_body(0, NO_BODY_TO_ANSWER));
+        }
+        Ok(())
+    }
+
+    /// The body modes to ask for, if this direction's or a later one's is NONE and a stage wants a body.
+    fn ask<R: Run>(&mut self, row: &Row<R>, session: &Session) -> Option<BodyModes> {
+        let declared = session.protocol()?.bodies;
+        let lacks = |direction: Direction| declared.of(direction) == BodyMode::None && row.wants(direction);
+        let here = lacks(W::DIRECTION) && !self.last && !self.upgraded && !self.replaced;
+        let later = W::DIRECTION == Direction::Request && lacks(Direction::Response);
+        if !here && !later {
+            return None;
+        }
+        if !session.may_ask() {
+            if here {
+                row.warn_mismatch(W::DIRECTION, "NONE");
+            }
+            return None;
+        }
+        self.asked = here;
+        let mode = |direction, wanted: bool| if wanted { BodyMode::Buffered } else { declared.of(direction) };
+        Some(match W::DIRECTION {
+            Direction::Request => {
+                BodyModes { request: mode(Direction::Request, here), response: mode(Direction::Response, later) }
+            }
+            Direction::Response => BodyModes { request: declared.request, response: mode(Direction::Response, here) },
+        })
+    }
+}
+
+/// A misuse here is our own mistake: the kinds leave authors none to make.
+fn answered(result: Result<(), ApiMisuse>) -> Result<(), Outcome> {
+    result.map_err(|misuse| Outcome::Fail(Failure::Misuse(misuse)))
+}

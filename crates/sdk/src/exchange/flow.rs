@@ -1,0 +1,370 @@
+//! One direction of an exchange: runs the stages' phases, and keeps what the wire mode makes it keep.
+
+use bytes::{Bytes, BytesMut};
+use extproc_core::session::{ApiMisuse, Chunk};
+use extproc_core::{BodyMode, Headers, Session};
+
+use super::answers::ENDED_BY_TRAILERS;
+use super::way::Way;
+use super::{Outcome, Row};
+use crate::body::Body;
+use crate::stages::Run;
+use crate::stop::Halted;
+use crate::{Start, Trailers};
+
+/// One direction of an exchange.
+///
+/// Each stage must see what it would see as a filter of its own: where the data plane holds the head until the body is
+/// answered, a stage that wants the whole body keeps the head from the stages behind it. The head therefore advances
+/// stage by stage, and the body behind it.
+pub(super) struct Flow<W: Way> {
+    pub(super) head: Option<W::Head>,
+    /// How many stages, in the order of this direction, have had their header phase.
+    headed: usize,
+    /// How many have had their body phase, or have none.
+    bodied: usize,
+    pub(super) body: Payload,
+    /// The header message said that nothing follows.
+    pub(super) last: bool,
+    /// The data plane holds the head until the body is answered.
+    holds: bool,
+    /// The head's answer waits for the end of the body (FULL_DUPLEX_STREAMED).
+    pub(super) deferred: bool,
+    /// The head has left: edits would be lost.
+    pub(super) gone: bool,
+    /// Chunks were answered with nothing, their bytes are in `body` (STREAMED).
+    pub(super) cleared: bool,
+    /// A stage replaced the body in its header phase.
+    pub(super) replaced: bool,
+    /// CONNECT or an upgrade: the body is not HTTP's.
+    pub(super) upgraded: bool,
+    /// Our header answer asked for another body mode.
+    pub(super) asked: bool,
+}
+
+/// The body on its way to the stages.
+#[derive(Default)]
+pub(super) enum Payload {
+    /// Nothing seen or nothing there.
+    #[default]
+    Absent,
+    /// A piece that is alone so far shares the message's memory.
+    Incoming(Bytes),
+    /// More than one piece.
+    Growing(BytesMut),
+    Complete(Body),
+}
+
+impl<W: Way> Default for Flow<W> {
+    fn default() -> Self {
+        Self {
+            head: None,
+            headed: 0,
+            bodied: 0,
+            body: Payload::Absent,
+            last: false,
+            holds: false,
+            deferred: false,
+            gone: false,
+            cleared: false,
+            replaced: false,
+            upgraded: false,
+            asked: false,
+        }
+    }
+}
+
+impl<W: Way> Flow<W> {
+    /// Takes the headers.
+    pub(super) async fn on_headers<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        session: &mut Session,
+        headers: Headers,
+        last: bool,
+    ) -> Result<(), Outcome> {
+        let mode = session.body_mode(W::DIRECTION);
+        let head = W::head(headers, last);
+        self.upgraded = W::is_upgrade(&head);
+        self.last = last;
+        self.holds = !last
+            && !self.upgraded
+            && !session.is_observing()
+            && matches!(mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed));
+        if !last {
+            self.body = Payload::Incoming(Bytes::new());
+        }
+        self.head = Some(head);
+        self.advance(row).await?;
+        if mode == Some(BodyMode::FullDuplexStreamed) && self.headed < row.len() {
+            self.deferred = true;
+            return Ok(());
+        }
+        self.answer_head(row, session)
+    }
+
+    /// Takes a piece of the body.
+    pub(super) async fn on_body<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        session: &mut Session,
+        chunk: Chunk,
+    ) -> Result<(), Outcome> {
+        let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
+        self.ensure_head(row, mode);
+        if self.replaced {
+            // FULL_DUPLEX_STREAMED: what comes in is dropped, and the replacement goes out when it has all come.
+            return if chunk.end_stream { self.emit(session, true) } else { Ok(()) };
+        }
+        if !self.wants_body(row, mode) {
+            return self.pass(session, mode, chunk);
+        }
+        self.collect(row, chunk.data)?;
+        let complete = chunk.end_stream || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
+        if !complete {
+            if mode == BodyMode::Streamed {
+                self.cleared = true;
+                return self.answer_clear(session);
+            }
+            return Ok(());
+        }
+        self.complete(mode == BodyMode::BufferedPartial && !chunk.end_stream);
+        self.advance(row).await?;
+        if mode != BodyMode::FullDuplexStreamed {
+            return self.answer_body(session, mode);
+        }
+        if std::mem::take(&mut self.deferred) {
+            self.answer_head(row, session)?;
+        }
+        self.emit(session, true)
+    }
+
+    /// Takes the trailers.
+    pub(super) async fn on_trailers<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        session: &mut Session,
+        trailers: Headers,
+    ) -> Result<(), Outcome> {
+        let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
+        self.ensure_head(row, mode);
+        let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
+        if self.replaced {
+            self.emit(session, false)?;
+        } else if collecting && mode != BodyMode::None && self.wants_body(row, mode) {
+            if self.cleared {
+                // The chunks were answered with nothing, and no answer is left that could carry the output.
+                return Err(row.fail_body(W::stage(self.next_whole(row), row.len()), ENDED_BY_TRAILERS));
+            }
+            // An empty body in the modes that answer it: no answer is left that could carry edits.
+            self.gone |= mode != BodyMode::FullDuplexStreamed;
+            self.complete(false);
+            self.advance(row).await?;
+            if std::mem::take(&mut self.deferred) {
+                self.answer_head(row, session)?;
+            }
+            self.flush_before_trailers(row, session, mode)?;
+        }
+        if let Some(request) = W::share(&mut self.head) {
+            row.share(request, self.headed);
+        }
+        self.run_trailers(row, session, trailers).await
+    }
+
+    /// How many stages have seen the head.
+    pub(super) fn headed(&self) -> usize {
+        self.headed
+    }
+
+    /// The head, given away if no phase of this direction needs it any more.
+    pub(super) fn lend_head<R: Run>(&mut self, row: &Row<R>) -> Option<W::Head>
+    where
+        W::Head: Clone,
+    {
+        let waits = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
+        if waits && row.wants(W::DIRECTION) { self.head.clone() } else { self.head.take() }
+    }
+
+    /// Whether we asked for the body and did not get it.
+    pub(super) fn missed_body(&self) -> bool {
+        self.asked && matches!(&self.body, Payload::Incoming(data) if data.is_empty())
+    }
+
+    /// Runs header phases up to a stage that keeps the head until the body is there, and body phases of a complete
+    /// body behind them.
+    async fn advance<R: Run>(&mut self, row: &mut Row<R>) -> Result<(), Outcome> {
+        while self.headed < row.len() {
+            if self.is_kept(row) {
+                return Ok(());
+            }
+            self.run_bodies(row).await?;
+            self.run_head(row).await?;
+        }
+        self.run_bodies(row).await
+    }
+
+    /// Whether the stage that had its header phase last keeps the head.
+    fn is_kept<R: Run>(&self, row: &Row<R>) -> bool {
+        let waits = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
+        let Some(position) = self.headed.checked_sub(1) else { return false };
+        self.holds && waits && row.limit(W::stage(position, row.len()), W::DIRECTION).is_some()
+    }
+
+    async fn run_head<R: Run>(&mut self, row: &mut Row<R>) -> Result<(), Outcome> {
+        let stage = W::stage(self.headed, row.len());
+        self.headed += 1;
+        if !row.is_on(stage) {
+            return Ok(());
+        }
+        let mut head = self.head.take().unwrap_or_default();
+        W::set_request(&mut head, row.request(stage));
+        if row.is_tolerant(stage) {
+            head.arm();
+        }
+        let mut start = Start::new(head, self.last && !self.replaced);
+        let result = W::on_headers(&mut row.run, stage, &mut start).await;
+        let (mut head, replacement, detached) = start.into_parts();
+        let judged = row.judge(stage, result, &mut head);
+        if let (Ok(true), Some(body)) = (&judged, replacement) {
+            head.fix_length(body.len());
+            head.set_framed(true);
+            self.body = Payload::Complete(Body::new(body, false));
+            self.bodied = self.headed;
+            self.replaced = true;
+        }
+        self.head = Some(head);
+        if judged? && detached {
+            row.detach(stage);
+        }
+        Ok(())
+    }
+
+    async fn run_bodies<R: Run>(&mut self, row: &mut Row<R>) -> Result<(), Outcome> {
+        while self.bodied < self.headed {
+            let Payload::Complete(body) = &mut self.body else { return Ok(()) };
+            let stage = W::stage(self.bodied, row.len());
+            self.bodied += 1;
+            let Some(limit) = row.limit(stage, W::DIRECTION) else { continue };
+            if body.len() > limit {
+                return Err(row.overflow::<W>(stage, limit));
+            }
+            let mut body = std::mem::take(body);
+            let mut head = self.head.take().unwrap_or_default();
+            W::set_request(&mut head, row.request(stage));
+            let before = row.is_tolerant(stage).then(|| {
+                head.arm();
+                body.clone()
+            });
+            let mut result = W::on_body(&mut row.run, stage, &mut head, &mut body).await;
+            if result.is_ok() && self.gone && head.has_edits() {
+                result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
+            }
+            let judged = row.judge(stage, result, &mut head);
+            if let (Ok(false), Some(before)) = (&judged, before) {
+                body = before;
+            }
+            if body.is_changed() && !self.gone {
+                head.fix_length(body.len());
+            }
+            self.head = Some(head);
+            self.body = Payload::Complete(body);
+            judged?;
+        }
+        Ok(())
+    }
+
+    async fn run_trailers<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        session: &mut Session,
+        trailers: Headers,
+    ) -> Result<(), Outcome> {
+        let mut trailers = Trailers::new(trailers);
+        for position in 0..row.len() {
+            let stage = W::stage(position, row.len());
+            if !row.is_on(stage) {
+                continue;
+            }
+            trailers.set_request(row.request(stage));
+            if row.is_tolerant(stage) {
+                trailers.arm();
+            }
+            let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
+            row.judge(stage, result, &mut trailers)?;
+        }
+        self.answer_trailers(session, trailers)
+    }
+
+    /// With the header phase skipped by the data plane, body handlers get a head that has nothing in it yet.
+    fn ensure_head<R: Run>(&mut self, row: &mut Row<R>, mode: BodyMode) {
+        let awaited = self.headed == 0 && self.head.is_none();
+        if awaited {
+            self.head = Some(W::head(Headers::new(), false));
+            self.headed = row.len();
+            self.gone = !matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
+        } else if self.head.is_none() {
+            // It was shared with the response; a body handler reads a copy.
+            self.head = row.copy_head::<W>();
+        }
+        if matches!(self.body, Payload::Absent) {
+            self.body = Payload::Incoming(Bytes::new());
+        }
+    }
+
+    pub(super) fn wants_body<R: Run>(&self, row: &Row<R>, mode: BodyMode) -> bool {
+        if self.upgraded {
+            return false;
+        }
+        let wanted = (self.bodied..row.len()).any(|p| row.limit(W::stage(p, row.len()), W::DIRECTION).is_some());
+        if wanted && mode == BodyMode::Grpc {
+            row.warn_mismatch(W::DIRECTION, "GRPC");
+            return false;
+        }
+        wanted
+    }
+
+    fn collect<R: Run>(&mut self, row: &mut Row<R>, data: Bytes) -> Result<(), Outcome> {
+        self.body = match std::mem::take(&mut self.body) {
+            Payload::Absent => Payload::Incoming(data),
+            Payload::Incoming(first) if first.is_empty() => Payload::Incoming(data),
+            Payload::Incoming(first) => {
+                let mut all = BytesMut::with_capacity(first.len() + data.len());
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&data);
+                Payload::Growing(all)
+            }
+            Payload::Growing(mut all) => {
+                all.extend_from_slice(&data);
+                Payload::Growing(all)
+            }
+            // Not reachable: a complete body is answered and nothing is collected behind it.
+            Payload::Complete(body) => Payload::Complete(body),
+        };
+        let collected = match &self.body {
+            Payload::Incoming(data) => data.len(),
+            Payload::Growing(all) => all.len(),
+            Payload::Absent | Payload::Complete(_) => 0,
+        };
+        let stage = W::stage(self.next_whole(row), row.len());
+        match row.limit(stage, W::DIRECTION) {
+            Some(limit) if collected > limit => Err(row.overflow::<W>(stage, limit)),
+            _ => Ok(()),
+        }
+    }
+
+    fn complete(&mut self, truncated: bool) {
+        let data = match std::mem::take(&mut self.body) {
+            Payload::Absent => Bytes::new(),
+            Payload::Incoming(data) => data,
+            Payload::Growing(all) => all.freeze(),
+            Payload::Complete(body) => body.into_bytes(),
+        };
+        self.body = Payload::Complete(Body::new(data, truncated));
+    }
+
+    /// The position of the stage that the collected body is for.
+    fn next_whole<R: Run>(&self, row: &Row<R>) -> usize {
+        let count = row.len();
+        (self.bodied..count).find(|p| row.limit(W::stage(*p, count), W::DIRECTION).is_some()).unwrap_or(self.bodied)
+    }
+}

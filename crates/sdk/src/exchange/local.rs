@@ -1,0 +1,108 @@
+//! A local reply on its way through the response phases of the other stages.
+
+use bytes::Bytes;
+use extproc_core::Headers;
+use extproc_core::headers::{Name, Value};
+
+use super::way::Way;
+use super::{Exchange, Outcome, share_request};
+use crate::body::Body;
+use crate::stages::Run;
+use crate::{LocalReply, LocalReplyScope, Response, ResponseHead, Start};
+
+impl<R: Run> Exchange<R> {
+    /// Answers the client, after the response phases of the other stages have seen the reply as a data plane's filters
+    /// would. A reply from a response phase goes out directly, as it does there.
+    pub(super) async fn reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Outcome> {
+        let others = self.row.len() > 1 && self.response.headed() == 0 && !self.session.is_observing();
+        let reply = if others { self.cross(by, reply).await? } else { reply };
+        self.send_reply(reply).map_err(Outcome::Fail)
+    }
+
+    async fn cross(&mut self, by: usize, reply: LocalReply) -> Result<LocalReply, Outcome> {
+        share_request(&mut self.row, &mut self.request);
+        let (mut head, mut body) = view(&reply);
+        let count = match self.scope {
+            LocalReplyScope::All => self.row.len(),
+            LocalReplyScope::Earlier => by,
+        };
+        for stage in (0..count).rev().filter(|stage| *stage != by) {
+            if !self.row.is_on(stage) {
+                continue;
+            }
+            match self.cross_stage(stage, head, body).await {
+                Ok(crossed) => (head, body) = crossed,
+                // Envoy sends the reply of a response phase directly.
+                Err(Outcome::Reply { reply, .. }) => return Ok(reply),
+                Err(outcome) => return Err(outcome),
+            }
+        }
+        Ok(reply_of(reply, &head, body))
+    }
+
+    async fn cross_stage(
+        &mut self,
+        stage: usize,
+        mut head: ResponseHead,
+        mut body: Bytes,
+    ) -> Result<(ResponseHead, Bytes), Outcome> {
+        let row = &mut self.row;
+        Response::set_request(&mut head, row.request(stage));
+        let tolerant = row.is_tolerant(stage);
+        if tolerant {
+            head.arm();
+        }
+        let mut start = Start::new(head, body.is_empty());
+        let result = row.run.response_headers(stage, &mut start).await;
+        let (mut head, replacement, detached) = start.into_parts();
+        if !row.judge(stage, result, &mut head)? {
+            return Ok((head, body));
+        }
+        if let Some(new) = replacement {
+            head.fix_length(new.len());
+            return Ok((head, new));
+        }
+        let Some(limit) = row.limit(stage, Response::DIRECTION) else { return Ok((head, body)) };
+        if detached || body.is_empty() {
+            return Ok((head, body));
+        }
+        if body.len() > limit {
+            return Err(row.overflow::<Response>(stage, limit));
+        }
+        if tolerant {
+            head.arm();
+        }
+        let mut view = Body::new(body.clone(), false);
+        let result = row.run.response_body(stage, &mut head, &mut view).await;
+        if row.judge(stage, result, &mut head)? && view.is_changed() {
+            body = view.into_bytes();
+            head.fix_length(body.len());
+        }
+        Ok((head, body))
+    }
+}
+
+/// The reply as the data plane would show it to response phases.
+fn view(reply: &LocalReply) -> (ResponseHead, Bytes) {
+    let body = reply.bytes().clone();
+    let mut headers = Headers::with_capacity(reply.headers().len() + 3);
+    headers.append(Name::from_static(":status"), Value::from(u64::from(reply.status())));
+    for (name, value) in reply.headers() {
+        headers.append(name.clone(), value.clone());
+    }
+    if !body.is_empty() && !headers.contains("content-type") {
+        headers.append(Name::from_static("content-type"), Value::from_static("text/plain"));
+    }
+    headers.append(Name::from_static("content-length"), Value::from(body.len() as u64));
+    (Response::head(headers, body.is_empty()), body)
+}
+
+fn reply_of(reply: LocalReply, head: &ResponseHead, body: Bytes) -> LocalReply {
+    let mut reply = reply.body(body);
+    reply.set_status(head.status());
+    reply.clear_headers();
+    for (name, value) in head.headers() {
+        reply.push(name.clone(), value.clone());
+    }
+    reply
+}

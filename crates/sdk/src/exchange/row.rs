@@ -1,0 +1,167 @@
+//! The row of stages on one exchange: which still take part, and what their failures mean.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use extproc_core::Direction;
+
+use super::way::Way;
+use super::{Failure, Outcome};
+use crate::stages::Run;
+use crate::stop::Halted;
+use crate::{End, Fields, OnError, RequestHead};
+
+/// The stages, and what they share.
+pub(super) struct Row<R> {
+    pub(super) run: R,
+    /// Stages that detached or were skipped after an error.
+    off: Vec<bool>,
+    /// The request's head once it has been forwarded, and how many stages have seen it.
+    request: Option<Arc<RequestHead>>,
+    seen: usize,
+}
+
+impl<R: Run> Row<R> {
+    pub(super) fn new(run: R) -> Self {
+        Self { off: vec![false; run.len()], run, request: None, seen: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.off.len()
+    }
+
+    pub(super) fn is_on(&self, stage: usize) -> bool {
+        !self.off[stage]
+    }
+
+    pub(super) fn is_all_off(&self) -> bool {
+        self.off.iter().all(|off| *off)
+    }
+
+    pub(super) fn detach(&mut self, stage: usize) {
+        self.off[stage] = true;
+    }
+
+    /// How much of a body the stage takes; `None` when it wants none of it.
+    pub(super) fn limit(&self, stage: usize, direction: Direction) -> Option<usize> {
+        if self.off[stage] { None } else { self.run.limit(stage, direction) }
+    }
+
+    pub(super) fn wants(&self, direction: Direction) -> bool {
+        (0..self.len()).any(|stage| self.limit(stage, direction).is_some())
+    }
+
+    pub(super) fn share(&mut self, request: Arc<RequestHead>, seen: usize) {
+        self.request = Some(request);
+        self.seen = seen;
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// The request as this stage may see it.
+    pub(super) fn request(&self, stage: usize) -> Option<Arc<RequestHead>> {
+        if stage < self.seen { self.request.clone() } else { None }
+    }
+
+    /// Whether a failure of the stage is to be undone.
+    pub(super) fn is_tolerant(&self, stage: usize) -> bool {
+        matches!(self.run.on_error(stage), OnError::Skip)
+    }
+
+    /// Judges what a handler returned. `true` when its edits stand.
+    pub(super) fn judge(
+        &mut self,
+        stage: usize,
+        result: Result<(), Halted>,
+        fields: &mut Fields,
+    ) -> Result<bool, Outcome> {
+        let refused = fields.take_refused();
+        let halted = match (result, refused) {
+            (Ok(()), None) => {
+                fields.commit();
+                return Ok(true);
+            }
+            (Ok(()), Some(refused)) => Halted::Fail(refused.into()),
+            (Err(halted), _) => halted,
+        };
+        let end = match &halted {
+            Halted::Reply(_) | Halted::Reset | Halted::Fail(_) => End::Failed,
+            Halted::Panic(_) => End::Panicked,
+        };
+        let name = self.run.name(stage);
+        match halted {
+            Halted::Reply(reply) => {
+                tracing::debug!(processor = name, status = reply.status(), details = reply.reason(), "local reply");
+                return Err(Outcome::Reply { by: stage, reply });
+            }
+            Halted::Reset => {
+                tracing::debug!(processor = name, "response cut off");
+                return Err(Outcome::Cut);
+            }
+            Halted::Fail(error) => tracing::warn!(processor = name, %error, "processor failed"),
+            Halted::Panic(text) => tracing::error!(processor = name, panic = text, "processor panicked"),
+        }
+        let failure = Failure::Stage(name.to_owned());
+        let policy = self.run.on_error(stage);
+        self.off[stage] = true;
+        self.run.close(stage, end);
+        match policy {
+            OnError::Fail => Err(Outcome::Fail(failure)),
+            OnError::Reply(reply) => Err(Outcome::Reply { by: stage, reply }),
+            OnError::Skip => {
+                fields.undo();
+                Ok(false)
+            }
+        }
+    }
+
+    /// The stages that want a body will not get it. Once for each name and process.
+    pub(super) fn warn_mismatch(&self, direction: Direction, mode: &str) {
+        static WARNED: Mutex<BTreeSet<(String, Direction)>> = Mutex::new(BTreeSet::new());
+        for stage in 0..self.len() {
+            if self.limit(stage, direction).is_none() {
+                continue;
+            }
+            let name = self.run.name(stage);
+            let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.insert((name.to_owned(), direction)) {
+                tracing::warn!(
+                    processor = name,
+                    ?direction,
+                    mode,
+                    "the processor wants whole bodies, but the data plane's body mode does not deliver them: its body \
+                     handler is not run; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides"
+                );
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, end: End) {
+        for stage in 0..self.len() {
+            self.run.close(stage, end);
+        }
+    }
+}
+
+impl<R: Run> Row<R> {
+    /// A body is longer than the stage takes.
+    pub(super) fn overflow<W: Way>(&mut self, stage: usize, limit: usize) -> Outcome {
+        W::overflow(stage, limit).unwrap_or_else(|error| {
+            tracing::warn!(processor = self.run.name(stage), %error, "body too long");
+            Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
+        })
+    }
+
+    /// The body mode cannot carry what the stage wants of the body.
+    pub(super) fn fail_body(&self, stage: usize, error: &str) -> Outcome {
+        tracing::warn!(processor = self.run.name(stage), error, "processor failed");
+        Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
+    }
+
+    /// A copy of the head that was shared with the response, for a late body phase of the request.
+    pub(super) fn copy_head<W: Way>(&self) -> Option<W::Head> {
+        self.request.as_deref().and_then(W::copy)
+    }
+}

@@ -1,0 +1,175 @@
+//! An answer to the client in place of the upstream's.
+
+use bytes::Bytes;
+use extproc_core::headers::{Name, Value};
+use extproc_core::session::ImmediateReply;
+
+use crate::head::{IntoName, IntoValue};
+
+/// An answer to the client in place of the upstream's (ext_proc `ImmediateResponse`).
+///
+/// The data plane adds `content-length`, and `content-type: text/plain` to a body without a type. gRPC clients get
+/// the body as message and [`grpc_status`](Self::grpc_status), or one derived from the HTTP status.
+///
+/// ```
+/// use extproc::LocalReply;
+///
+/// let reply = LocalReply::new(429)
+///     .header("retry-after", 30)
+///     .body("slow down")
+///     .details("over_quota");
+/// assert_eq!(reply.status(), 429);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply(ImmediateReply);
+
+impl LocalReply {
+    /// A reply with a status and nothing else. A status outside 200 to 599 becomes 500: data planes would turn it
+    /// into 200.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        let status = if (200..600).contains(&status) { status } else { 500 };
+        Self(ImmediateReply { status, ..ImmediateReply::default() })
+    }
+
+    /// 400.
+    #[must_use]
+    pub fn bad_request() -> Self {
+        Self::new(400)
+    }
+
+    /// 401.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(401)
+    }
+
+    /// 403.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(403)
+    }
+
+    /// 404.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(404)
+    }
+
+    /// 413.
+    #[must_use]
+    pub fn payload_too_large() -> Self {
+        Self::new(413).details("request_payload_too_large")
+    }
+
+    /// 429.
+    #[must_use]
+    pub fn too_many_requests() -> Self {
+        Self::new(429)
+    }
+
+    /// 500.
+    #[must_use]
+    pub fn internal_error() -> Self {
+        Self::new(500)
+    }
+
+    /// 503.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(503)
+    }
+
+    /// Status and `location`.
+    #[must_use]
+    pub fn redirect(status: u16, location: impl IntoValue) -> Self {
+        Self::new(status).header("location", location)
+    }
+
+    /// Adds a header; a repeated name is a repeated header.
+    ///
+    /// Left out, with a warning in the log where it is invalid: names and values that HTTP does not allow, pseudo
+    /// headers, and the framing (`content-length`, `transfer-encoding`), which is the data plane's. A denial must not
+    /// fail because of a header.
+    #[must_use]
+    pub fn header(mut self, name: impl IntoName, value: impl IntoValue) -> Self {
+        match (name.into_name(), value.into_value()) {
+            (Ok(name), Ok(value)) => self.push(name, value),
+            _ => tracing::warn!("invalid header left out of a local reply"),
+        }
+        self
+    }
+
+    /// Sets the header that was added under this name before, or adds it.
+    #[must_use]
+    pub fn set_header(mut self, name: impl IntoName, value: impl IntoValue) -> Self {
+        if let (Ok(name), Ok(value)) = (name.into_name(), value.into_value()) {
+            self.0.headers.retain(|(n, _)| *n != name);
+            self.push(name, value);
+        }
+        self
+    }
+
+    /// The body, as text or bytes.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.0.body = body.into();
+        self
+    }
+
+    /// Why, for the data plane's access log; white space becomes `_`. Not shown to the client.
+    #[must_use]
+    pub fn details(mut self, details: impl Into<String>) -> Self {
+        self.0.details = details.into();
+        self
+    }
+
+    /// The status for gRPC clients, 0 to 16.
+    #[must_use]
+    pub fn grpc_status(mut self, code: u32) -> Self {
+        self.0.grpc_status = Some(code);
+        self
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// The headers, in order.
+    #[must_use]
+    pub fn headers(&self) -> &[(Name, Value)] {
+        &self.0.headers
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.body
+    }
+
+    /// Why, as given to [`details`](Self::details).
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.0.details
+    }
+
+    pub(crate) fn push(&mut self, name: Name, value: Value) {
+        if !name.is_pseudo() && !matches!(name.as_str(), "content-length" | "transfer-encoding") {
+            self.0.headers.push((name, value));
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, status: u16) {
+        self.0.status = status;
+    }
+
+    pub(crate) fn clear_headers(&mut self) {
+        self.0.headers.clear();
+    }
+
+    pub(crate) fn into_immediate(self) -> ImmediateReply {
+        self.0
+    }
+}

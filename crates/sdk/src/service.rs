@@ -1,0 +1,162 @@
+//! The gRPC service: one stream, one exchange.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use extproc_proto::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
+use extproc_proto::{ProcessingRequest, ProcessingResponse};
+use futures_core::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::exchange::{Exchange, Next, Outbox};
+use crate::{LocalReplyScope, Open, Stages};
+
+/// The service around a processor or a chain. Made by [`Server::into_service`](crate::Server::into_service), or in
+/// memory by [`Script`](crate::testing::Script).
+pub struct Service<S> {
+    stages: Arc<S>,
+    scope: LocalReplyScope,
+    /// Cancelled when the server is forced down.
+    force: CancellationToken,
+}
+
+/// The messages of one exchange.
+///
+/// It holds the one future that reads requests, runs handlers and fills the outbox; polling for an answer is what
+/// drives it. There is no task and no channel behind it.
+pub struct Replies {
+    outbox: Outbox,
+    exchange: Option<Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>>,
+}
+
+impl<S: Stages> Service<S> {
+    pub(crate) const fn new(stages: Arc<S>, scope: LocalReplyScope, force: CancellationToken) -> Self {
+        Self { stages, scope, force }
+    }
+
+    /// Limits on messages: what data planes send in one body message, at most.
+    pub(crate) fn into_server(self, max_message: usize) -> ExternalProcessorServer<Self> {
+        ExternalProcessorServer::new(self).max_decoding_message_size(max_message).max_encoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn run<I>(&self, requests: I, open: Open) -> Replies
+    where
+        I: Stream<Item = Result<ProcessingRequest, Status>> + Send + 'static,
+    {
+        let outbox = Outbox::default();
+        let (stages, scope, force) = (Arc::clone(&self.stages), self.scope, self.force.clone());
+        let out = outbox.clone();
+        let exchange = async move {
+            tokio::select! {
+                biased;
+                result = drive(stages, scope, requests, open, &out) => result,
+                () = force.cancelled() => Err(Status::unavailable("the server is shutting down")),
+            }
+        };
+        Replies { outbox, exchange: Some(Box::pin(exchange)) }
+    }
+}
+
+async fn drive<S: Stages>(
+    stages: Arc<S>,
+    scope: LocalReplyScope,
+    requests: impl Stream<Item = Result<ProcessingRequest, Status>> + Send,
+    open: Open,
+    out: &Outbox,
+) -> Result<(), Status> {
+    let mut requests = pin!(requests);
+    let Some(mut message) = next(requests.as_mut()).await? else { return Ok(()) };
+    let mut exchange =
+        Exchange::open(&stages, open, &mut message, scope).map_err(|f| Status::internal(f.to_string()))?;
+    loop {
+        let next_step = exchange.handle(message, out).await.map_err(|f| Status::internal(f.to_string()))?;
+        if next_step == Next::Close {
+            return Ok(());
+        }
+        out.drained().await;
+        match next(requests.as_mut()).await {
+            Ok(Some(request)) => message = request,
+            Ok(None) => {
+                exchange.end();
+                return Ok(());
+            }
+            Err(status) => {
+                exchange.end();
+                return Err(status);
+            }
+        }
+    }
+}
+
+/// The next message; `None` at the end, clean or reset, which data planes race and which both are normal.
+async fn next(
+    mut requests: Pin<&mut impl Stream<Item = Result<ProcessingRequest, Status>>>,
+) -> Result<Option<ProcessingRequest>, Status> {
+    match poll_fn(|cx| requests.as_mut().poll_next(cx)).await {
+        None => Ok(None),
+        Some(Ok(message)) => Ok(Some(message)),
+        Some(Err(status)) if status.code() == Code::Cancelled => Ok(None),
+        Some(Err(status)) => {
+            tracing::debug!(%status, "the data plane's stream failed");
+            Err(status)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Stages> ExternalProcessor for Service<S> {
+    type ProcessStream = Replies;
+
+    async fn process(&self, request: Request<Streaming<ProcessingRequest>>) -> Result<Response<Replies>, Status> {
+        let peer = request.remote_addr();
+        let (grpc_metadata, _, requests) = request.into_parts();
+        let open = Open { peer, grpc_metadata, ..Open::default() };
+        Ok(Response::new(self.run(requests, open)))
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<ProcessingResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(reply) = self.outbox.pop() {
+            return Poll::Ready(Some(Ok(reply)));
+        }
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+        let polled = exchange.as_mut().poll(cx);
+        let result = match polled {
+            Poll::Pending => None,
+            Poll::Ready(result) => {
+                self.exchange = None;
+                Some(result)
+            }
+        };
+        match (self.outbox.pop(), result) {
+            (Some(reply), Some(Err(status))) => {
+                // What was answered before the failure goes out first.
+                self.exchange = Some(Box::pin(std::future::ready(Err(status))));
+                Poll::Ready(Some(Ok(reply)))
+            }
+            (Some(reply), _) => Poll::Ready(Some(Ok(reply))),
+            (None, None) => Poll::Pending,
+            (None, Some(Ok(()))) => Poll::Ready(None),
+            (None, Some(Err(status))) => Poll::Ready(Some(Err(status))),
+        }
+    }
+}
+
+impl<S: Stages> fmt::Debug for Service<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Service").field(&self.stages.names()).finish()
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! Processors in a row, as the exchange drives them.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use extproc_core::Direction;
+
+use crate::body::Body;
+use crate::stop::Halted;
+use crate::{BodyKind, End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
+
+/// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of
+/// [`BoxProcessor`](crate::BoxProcessor)s. Sealed.
+pub trait Stages: Send + Sync + Sized + 'static {
+    #[doc(hidden)]
+    type Run: Run;
+
+    #[doc(hidden)]
+    fn open(stages: &Arc<Self>, open: &Open) -> Self::Run;
+
+    /// The names of the processors, joined by commas.
+    fn names(&self) -> String;
+}
+
+/// The stages of one exchange.
+#[doc(hidden)]
+#[expect(unnameable_types, reason = "sealed")]
+pub trait Run: Send + 'static {
+    fn len(&self) -> usize;
+    fn name(&self, index: usize) -> &str;
+    fn limit(&self, index: usize, direction: Direction) -> Option<usize>;
+    fn on_error(&self, index: usize) -> OnError;
+
+    fn request_headers(
+        &mut self,
+        index: usize,
+        req: &mut Start<RequestHead>,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+    fn request_body(
+        &mut self,
+        index: usize,
+        head: &mut RequestHead,
+        body: &mut Body,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+    fn request_trailers(
+        &mut self,
+        index: usize,
+        trailers: &mut Trailers,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+    fn response_headers(
+        &mut self,
+        index: usize,
+        rsp: &mut Start<ResponseHead>,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+    fn response_body(
+        &mut self,
+        index: usize,
+        head: &mut ResponseHead,
+        body: &mut Body,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+    fn response_trailers(
+        &mut self,
+        index: usize,
+        trailers: &mut Trailers,
+    ) -> impl Future<Output = Result<(), Halted>> + Send;
+
+    fn close(&mut self, index: usize, end: End);
+}
+
+/// One processor on one exchange. Dropping it closes what is open.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "hidden")]
+#[expect(unnameable_types, reason = "sealed")]
+pub struct One<P: Processor> {
+    processor: Arc<P>,
+    ctx: Option<P::Ctx>,
+}
+
+impl<P: Processor> Stages for P {
+    type Run = One<P>;
+
+    fn open(stages: &Arc<Self>, open: &Open) -> One<P> {
+        One { ctx: Some(stages.open(open)), processor: Arc::clone(stages) }
+    }
+
+    fn names(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
+macro_rules! phase {
+    ($self:ident, $phase:ident, $view:ident) => {{
+        let Some(ctx) = &mut $self.ctx else { return Ok(()) };
+        isolate(async { $self.processor.$phase(ctx, $view).await.map_err(Halted::from) }).await
+    }};
+}
+
+macro_rules! body_phase {
+    ($self:ident, $phase:ident, $kind:ident, $head:ident, $body:ident) => {{
+        let Some(ctx) = &mut $self.ctx else { return Ok(()) };
+        let mut io = match P::$kind::load(std::mem::take($head), std::mem::take($body)) {
+            Ok(io) => io,
+            Err(parts) => {
+                (*$head, *$body) = parts;
+                return Ok(());
+            }
+        };
+        let result = isolate(async { $self.processor.$phase(ctx, &mut io).await.map_err(P::$kind::halted) }).await;
+        (*$head, *$body) = P::$kind::unload(io);
+        result
+    }};
+}
+
+impl<P: Processor> Run for One<P> {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn name(&self, _: usize) -> &str {
+        self.processor.name()
+    }
+
+    fn limit(&self, _: usize, direction: Direction) -> Option<usize> {
+        match direction {
+            Direction::Request => P::RequestBody::LIMIT,
+            Direction::Response => P::ResponseBody::LIMIT,
+        }
+    }
+
+    fn on_error(&self, _: usize) -> OnError {
+        self.processor.on_error()
+    }
+
+    async fn request_headers(&mut self, _: usize, req: &mut Start<RequestHead>) -> Result<(), Halted> {
+        phase!(self, request_headers, req)
+    }
+
+    async fn request_body(&mut self, _: usize, head: &mut RequestHead, body: &mut Body) -> Result<(), Halted> {
+        body_phase!(self, request_body, RequestBody, head, body)
+    }
+
+    async fn request_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {
+        phase!(self, request_trailers, trailers)
+    }
+
+    async fn response_headers(&mut self, _: usize, rsp: &mut Start<ResponseHead>) -> Result<(), Halted> {
+        phase!(self, response_headers, rsp)
+    }
+
+    async fn response_body(&mut self, _: usize, head: &mut ResponseHead, body: &mut Body) -> Result<(), Halted> {
+        body_phase!(self, response_body, ResponseBody, head, body)
+    }
+
+    async fn response_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {
+        phase!(self, response_trailers, trailers)
+    }
+
+    fn close(&mut self, _: usize, end: End) {
+        let Some(ctx) = self.ctx.take() else { return };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.processor.close(ctx, end))) {
+            tracing::error!(processor = self.processor.name(), panic = panic_text(&*payload), "close panicked");
+        }
+    }
+}
+
+impl<P: Processor> Drop for One<P> {
+    fn drop(&mut self) {
+        self.close(0, End::Cancelled);
+    }
+}
+
+/// Turns a panic of the future into a value.
+async fn isolate(future: impl Future<Output = Result<(), Halted>>) -> Result<(), Halted> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(payload) => Poll::Ready(Err(Halted::Panic(panic_text(&*payload).to_owned()))),
+    })
+    .await
+}
+
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
