@@ -137,6 +137,32 @@ fn an_entry_alone() {
     assert!(entry(off).to_options().is_ok(), "what is off needs no support");
 }
 
+/// Programs that have an entry as a JSON value need no detour through text.
+#[test]
+fn an_entry_as_a_value() {
+    let entry = serde_json::json!({
+        "grpc_service": { "envoy_grpc": { "cluster_name": "c" } },
+        "processing_mode": { "request_body_mode": "BUFFERED", "request_trailer_mode": "SEND" },
+        "message_timeout": "0.5s",
+        "failure_mode_allow": true,
+        "status_on_error": { "code": 429 },
+        "mutation_rules": { "allow_expression": { "google_re2": {}, "regex": "x-.*" }, "disallow_all": true },
+        "route_cache_action": "RETAIN",
+    });
+    let entry: ext_proc::ExtProc = serde_json::from_value(entry).unwrap();
+    let options = entry.without_grpc_service().to_options().unwrap();
+    assert!(options.failure_mode_allow && options.processing_mode.request_trailers);
+    assert_eq!((options.status_on_error, options.message_timeout.as_millis()), (429, 500));
+    assert_eq!(options.mutation_rules.allow_expression.unwrap().as_str(), "x-.*");
+    let unsupported = serde_json::json!({ "allowed_override_modes": [{}], "observability_mode": true });
+    let entry: ext_proc::ExtProc = serde_json::from_value(unsupported).unwrap();
+    let problems = entry.to_options().unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "`allowed_override_modes` is not supported yet; `observability_mode` is not supported yet"
+    );
+}
+
 #[test]
 fn the_command_line() {
     let listen = config::parse_listen(":8080").unwrap();
