@@ -3,6 +3,7 @@
 mod body;
 mod chain;
 mod exchange;
+mod function;
 mod head;
 mod local_reply;
 mod open;
@@ -11,12 +12,15 @@ mod server;
 mod service;
 mod stages;
 mod stop;
+pub mod testing;
+mod wrap;
 
 pub use body::{Body, BodyKind, Dir, Halt, Io, NoBody, Request, Response, Skip, Whole, WholeIo};
 pub use chain::{BoxProcessor, Chain, Link};
 pub use extproc_core::headers::{Name, Value};
 pub use extproc_core::{BodyMode, Headers};
 pub use extproc_proto as proto;
+pub use function::{Functions, PhaseFn, processor};
 pub use head::{Fields, IntoName, IntoValue, Refused, RequestHead, ResponseHead, Start, Trailers};
 pub use local_reply::LocalReply;
 pub use open::Open;
@@ -25,6 +29,7 @@ pub use server::{Address, Bound, ServeError, Server};
 pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};
+pub use wrap::{Policy, Reveal};
 
 /// Whose response phases a local reply passes in a chain, before it goes to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

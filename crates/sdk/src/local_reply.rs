@@ -100,16 +100,6 @@ impl LocalReply {
         self
     }
 
-    /// Sets the header that was added under this name before, or adds it.
-    #[must_use]
-    pub fn set_header(mut self, name: impl IntoName, value: impl IntoValue) -> Self {
-        if let (Ok(name), Ok(value)) = (name.into_name(), value.into_value()) {
-            self.0.headers.retain(|(n, _)| *n != name);
-            self.push(name, value);
-        }
-        self
-    }
-
     /// The body, as text or bytes.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
@@ -153,6 +143,17 @@ impl LocalReply {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.0.details
+    }
+
+    /// Replaces the values of a header, or adds it; invalid ones are left out as by [`header`](Self::header).
+    pub fn set(&mut self, name: impl IntoName, value: impl IntoValue) {
+        match (name.into_name(), value.into_value()) {
+            (Ok(name), Ok(value)) => {
+                self.0.headers.retain(|(n, _)| *n != name);
+                self.push(name, value);
+            }
+            _ => tracing::warn!("invalid header left out of a local reply"),
+        }
     }
 
     pub(crate) fn push(&mut self, name: Name, value: Value) {

@@ -30,8 +30,10 @@ pub struct Service<S> {
 /// drives it. There is no task and no channel behind it.
 pub struct Replies {
     outbox: Outbox,
-    exchange: Option<Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>>,
+    exchange: Option<Driver>,
 }
+
+type Driver = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 impl<S: Stages> Service<S> {
     pub(crate) const fn new(stages: Arc<S>, scope: LocalReplyScope, force: CancellationToken) -> Self {

@@ -36,8 +36,6 @@ impl<W: Way> Flow<W> {
             }
             Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) | Payload::Complete(_) => None,
         };
-        self.gone = !matches!(mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial) | None)
-            && !(mode == Some(BodyMode::None) && ask.is_some());
         let answer = HeadersAnswer { edits: head.take_edits(), replace, clear_route: W::take_clear_route(head), ask };
         answered(session.answer(W::DIRECTION, Answer::Headers(answer)))
     }
@@ -57,7 +55,6 @@ impl<W: Way> Flow<W> {
             answer.edits = head.take_edits();
             answer.clear_route = W::take_clear_route(head);
         }
-        self.gone = true;
         answered(session.answer(W::DIRECTION, Answer::Body(answer)))
     }
 
@@ -67,7 +64,7 @@ impl<W: Way> Flow<W> {
         answered(session.answer(W::DIRECTION, Answer::Body(answer)))
     }
 
-    pub(super) fn answer_trailers(&self, session: &mut Session, mut trailers: Trailers) -> Result<(), Outcome> {
+    pub(super) fn answer_trailers(session: &mut Session, mut trailers: Trailers) -> Result<(), Outcome> {
         answered(session.answer(W::DIRECTION, Answer::Trailers(trailers.take_edits())))
     }
 
@@ -107,7 +104,7 @@ impl<W: Way> Flow<W> {
     /// Sends on what must go before the trailers, or fails where nothing can carry it.
     pub(super) fn flush_before_trailers<R: Run>(
         &mut self,
-        row: &mut Row<R>,
+        row: &Row<R>,
         session: &mut Session,
         mode: BodyMode,
     ) -> Result<(), Outcome> {

@@ -111,7 +111,8 @@ impl<W: Way> Flow<W> {
         chunk: Chunk,
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
-        self.ensure_head(row, mode);
+        self.ensure_head(row);
+        self.gone = !self.deferred && !matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
         if self.replaced {
             // FULL_DUPLEX_STREAMED: what comes in is dropped, and the replacement goes out when it has all come.
             return if chunk.end_stream { self.emit(session, true) } else { Ok(()) };
@@ -147,7 +148,7 @@ impl<W: Way> Flow<W> {
         trailers: Headers,
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
-        self.ensure_head(row, mode);
+        self.ensure_head(row);
         let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
         if self.replaced {
             self.emit(session, false)?;
@@ -157,7 +158,7 @@ impl<W: Way> Flow<W> {
                 return Err(row.fail_body(W::stage(self.next_whole(row), row.len()), ENDED_BY_TRAILERS));
             }
             // An empty body in the modes that answer it: no answer is left that could carry edits.
-            self.gone |= mode != BodyMode::FullDuplexStreamed;
+            self.gone = !self.deferred;
             self.complete(false);
             self.advance(row).await?;
             if std::mem::take(&mut self.deferred) {
@@ -168,7 +169,7 @@ impl<W: Way> Flow<W> {
         if let Some(request) = W::share(&mut self.head) {
             row.share(request, self.headed);
         }
-        self.run_trailers(row, session, trailers).await
+        Self::run_trailers(row, session, trailers).await
     }
 
     /// How many stages have seen the head.
@@ -273,12 +274,7 @@ impl<W: Way> Flow<W> {
         Ok(())
     }
 
-    async fn run_trailers<R: Run>(
-        &mut self,
-        row: &mut Row<R>,
-        session: &mut Session,
-        trailers: Headers,
-    ) -> Result<(), Outcome> {
+    async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Headers) -> Result<(), Outcome> {
         let mut trailers = Trailers::new(trailers);
         for position in 0..row.len() {
             let stage = W::stage(position, row.len());
@@ -292,16 +288,15 @@ impl<W: Way> Flow<W> {
             let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
             row.judge(stage, result, &mut trailers)?;
         }
-        self.answer_trailers(session, trailers)
+        Self::answer_trailers(session, trailers)
     }
 
     /// With the header phase skipped by the data plane, body handlers get a head that has nothing in it yet.
-    fn ensure_head<R: Run>(&mut self, row: &mut Row<R>, mode: BodyMode) {
+    fn ensure_head<R: Run>(&mut self, row: &Row<R>) {
         let awaited = self.headed == 0 && self.head.is_none();
         if awaited {
             self.head = Some(W::head(Headers::new(), false));
             self.headed = row.len();
-            self.gone = !matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
         } else if self.head.is_none() {
             // It was shared with the response; a body handler reads a copy.
             self.head = row.copy_head::<W>();
@@ -323,7 +318,7 @@ impl<W: Way> Flow<W> {
         wanted
     }
 
-    fn collect<R: Run>(&mut self, row: &mut Row<R>, data: Bytes) -> Result<(), Outcome> {
+    fn collect<R: Run>(&mut self, row: &Row<R>, data: Bytes) -> Result<(), Outcome> {
         self.body = match std::mem::take(&mut self.body) {
             Payload::Absent => Payload::Incoming(data),
             Payload::Incoming(first) if first.is_empty() => Payload::Incoming(data),

@@ -147,7 +147,7 @@ impl<R: Run> Row<R> {
 
 impl<R: Run> Row<R> {
     /// A body is longer than the stage takes.
-    pub(super) fn overflow<W: Way>(&mut self, stage: usize, limit: usize) -> Outcome {
+    pub(super) fn overflow<W: Way>(&self, stage: usize, limit: usize) -> Outcome {
         W::overflow(stage, limit).unwrap_or_else(|error| {
             tracing::warn!(processor = self.run.name(stage), %error, "body too long");
             Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
