@@ -6,7 +6,14 @@
 
 mod answers;
 mod basics;
+mod buffered;
 mod exchange;
+mod immediate;
+mod mutations;
+mod replace;
+mod routes;
+mod streamed;
+mod timeouts;
 
 use exchange::{Outcome, Processor, Scenario};
 use extproc_core::{BodyMode, Options, ProcessingMode};
