@@ -105,7 +105,8 @@ pub struct ChainEntry {
 /// Limits on the duration of an exchange. `None`: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the request headers to the last byte of the response. Default: none, so that long transfers work.
+    /// From the request headers going to the backend to the last byte of the response. Default: none, so that long
+    /// transfers work.
     pub request: Option<Duration>,
     /// From the end of the request to the upstream to the headers of its response. Default: 15 s, as Envoy's route
     /// timeout.
