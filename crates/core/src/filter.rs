@@ -9,8 +9,8 @@
 //! * STREAMED keeps the message timer while chunks are unanswered; Envoy stops it at any answer and can wait forever.
 //! * `content-length` never contradicts the body. One that the processor sets where the body stays as it is (mode
 //!   NONE, header-only messages, CONTINUE_AND_REPLACE) is dropped unless it is the original; a whole body is checked
-//!   also when the processor did not change it; a STREAMED body under `allow_content_length_header` is cut when it
-//!   does not fit. A header-only message keeps its length in every mode.
+//!   also when the processor did not change it; with `allow_content_length_header`, a body whose headers have left is cut
+//!   when it does not fit. A header-only message keeps its length in every mode.
 //! * Empty header names are invalid, `:method` and `:path` values that HTTP does not allow are refused, and pseudo
 //!   headers that a map's kind does not know are not forwarded.
 //! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
@@ -101,7 +101,10 @@ impl Filter {
     /// Takes what the side stream brought. Late and unknown input is counted or ignored, never an error.
     pub fn handle_stream(&mut self, now: Instant, event: StreamEvent) {
         match (self.link.stream, event) {
-            (Stream::Unopened | Stream::Closed, StreamEvent::Reply(_) | StreamEvent::Closed(_)) => return,
+            // What its side has not taken yet goes nowhere.
+            (Stream::Closed, StreamEvent::Closed(_)) => return self.link.outgoing.clear(),
+            (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
+            | (Stream::Closed, StreamEvent::Reply(_)) => return,
             (Stream::Open, StreamEvent::Reply(message)) => self.on_reply(now, Reply::from(*message)),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;

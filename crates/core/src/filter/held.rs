@@ -6,12 +6,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::out::Out;
 use crate::Headers;
+use crate::headers::Value;
+
+pub(super) const CONTENT_LENGTH: &str = "content-length";
 
 /// Parts of one message, in order, held together.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// `None`: they went on before.
     pub(super) headers: Option<Headers>,
+    /// The `content-length` as it came, when the processor may have set another one for a body that it has yet to
+    /// give.
+    came_with: Option<Option<Value>>,
     body: Vec<Bytes>,
     bytes: usize,
     /// Data came, be it only an empty end.
@@ -33,6 +39,31 @@ impl Held {
         self.bytes += data.len();
         if !data.is_empty() {
             self.body.push(data);
+        }
+    }
+
+    /// The processor changes the headers.
+    pub(super) fn remember_length(&mut self) {
+        let length = || self.headers.as_ref().and_then(|headers| headers.get(CONTENT_LENGTH)).cloned();
+        if self.came_with.is_none() {
+            self.came_with = Some(length());
+        }
+    }
+
+    /// The processor has given the body that its `content-length` speaks of, and it fits.
+    pub(super) fn forget_length(&mut self) {
+        self.came_with = None;
+    }
+
+    /// The body goes on as it is, so a `content-length` that the processor set says something false, unless it is the
+    /// one that was there. Such a header is dropped: the body frames itself. Envoy forwards it, and with it a message
+    /// that is cut short or never ends.
+    pub(super) fn keep_true_length(&mut self) {
+        let (Some(headers), Some(before)) = (&mut self.headers, self.came_with.take()) else { return };
+        let mut lengths = headers.get_all(CONTENT_LENGTH);
+        if lengths.next() != before.as_ref() || lengths.next().is_some() {
+            drop(lengths);
+            headers.remove(CONTENT_LENGTH);
         }
     }
 

@@ -104,7 +104,11 @@ impl Side {
         let ended = self.order == Order::Ended;
         let next = if ended { Phase::Done } else { Phase::Pass };
         match std::mem::replace(&mut self.phase, next) {
-            Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => {
+            Phase::Headers(mut held)
+            | Phase::Collect(mut held)
+            | Phase::Whole(mut held)
+            | Phase::Trailers(mut held) => {
+                held.keep_true_length();
                 held.release(&mut self.out, ended);
             }
             Phase::Chunks(chunks) => chunks.release(&mut self.out),

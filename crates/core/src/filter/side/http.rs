@@ -129,6 +129,7 @@ impl Side {
                 if held.has_data {
                     self.send_whole(cx, held);
                 } else {
+                    held.keep_true_length();
                     self.send_trailers_or_release(cx, held);
                 }
             }
@@ -147,7 +148,7 @@ impl Side {
 
     /// Headers of a body that is yet to come.
     pub(super) fn forward_headers(&mut self, headers: Headers, end: EndStream) {
-        if self.mode.body == BodyMode::Streamed && !self.mode.drop_length && !end {
+        if self.mode.body != BodyMode::None && !self.mode.drop_length && !end {
             self.out.guarded_headers(headers);
         } else {
             self.out.headers(headers, end);

@@ -2,7 +2,7 @@
 
 use super::{Phase, Side, Unanswered};
 use crate::filter::fail::Cause;
-use crate::filter::held::{Chunks, Held};
+use crate::filter::held::{CONTENT_LENGTH, Chunks, Held};
 use crate::filter::link::Cx;
 use crate::filter::order::Order;
 use crate::headers::Value;
@@ -13,8 +13,6 @@ use crate::{BodyMode, Direction, Headers};
 
 /// Whether an accepted reply may be the last one of the stream.
 pub(in crate::filter) type Last = bool;
-
-const CONTENT_LENGTH: &str = "content-length";
 
 impl Side {
     pub(in crate::filter) fn on_headers_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
@@ -27,13 +25,14 @@ impl Side {
             Phase::Headers(held) => {
                 cx.accept(self.direction);
                 let mutates = reply.mutation.is_some();
+                if mutates {
+                    held.remember_length();
+                }
                 if let Some(headers) = &mut held.headers {
-                    let before = headers.get(CONTENT_LENGTH).cloned();
                     cx.mutate(headers, reply.mutation, scope)?;
-                    let body_stays = self.mode.body == BodyMode::None || reply.replace || ended && !held.has_data;
-                    if mutates && body_stays {
-                        keep_true_length(headers, before.as_ref());
-                    }
+                }
+                if self.mode.body == BodyMode::None || reply.replace || ended && !held.has_data {
+                    held.keep_true_length();
                 }
                 if self.direction == Direction::Request {
                     cx.choose_route(mutates, reply.clear_route_cache, true);
@@ -180,6 +179,7 @@ impl Side {
         if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, held.bytes())) {
             return Err(Violation::LengthMismatch.into());
         }
+        held.forget_length();
         // Envoy keeps the stream after a BUFFERED body, until the exchange ends.
         let last = self.mode.body == BodyMode::Streamed && held.trailers.is_none();
         let held = std::mem::take(held);
@@ -238,17 +238,6 @@ impl Side {
             self.out.trailers(trailers);
         }
         self.phase = if ended { Phase::Done } else { Phase::Replaced };
-    }
-}
-
-/// The body goes on as it is, so a `content-length` that the processor set says something false, unless it is the
-/// one that was there. Such a header is dropped: the body frames itself. Envoy forwards it, and with it a message
-/// that is cut short or never ends.
-fn keep_true_length(headers: &mut Headers, before: Option<&Value>) {
-    let mut lengths = headers.get_all(CONTENT_LENGTH);
-    if lengths.next() != before || lengths.next().is_some() {
-        drop(lengths);
-        headers.remove(CONTENT_LENGTH);
     }
 }
 
