@@ -63,6 +63,8 @@ pub struct Legs {
     pub to_processor: Duration,
     /// From a processor to the data plane.
     pub to_data_plane: Duration,
+    /// How long a side stream needs before it can take the next message; zero takes all at once.
+    pub stream_pace: Duration,
     /// How long the upstream needs before it can take the next part; zero takes all at once.
     pub upstream_pace: Duration,
     /// How long the client needs before it can take the next part; zero takes all at once.
@@ -73,8 +75,9 @@ pub struct Legs {
 #[derive(Debug)]
 struct Stream {
     processor: Box<dyn Processor>,
-    open: bool,
     over: bool,
+    /// It can take the next message.
+    ready: bool,
     /// The streams keep their order, whatever the delays.
     last_arrival: Instant,
 }
@@ -101,6 +104,8 @@ enum Happening {
     Due(Direction),
     /// The sink of this direction can take the next part.
     Ready(Direction),
+    /// The side stream of this filter can take the next message.
+    StreamReady(usize),
     ToProcessor(usize, Outgoing),
     ToDataPlane(usize, StreamEvent),
 }
@@ -113,7 +118,7 @@ impl Pair {
     #[must_use]
     pub fn new(start: Instant, filters: impl IntoIterator<Item = (Arc<Config>, Box<dyn Processor>)>) -> Self {
         let (configs, processors): (Vec<_>, Vec<_>) = filters.into_iter().unzip();
-        let stream = |processor| Stream { processor, open: false, over: false, last_arrival: start };
+        let stream = |processor| Stream { processor, over: false, ready: true, last_arrival: start };
         Self {
             chain: FilterChain::new(configs),
             streams: processors.into_iter().map(stream).collect(),
@@ -229,6 +234,7 @@ impl Pair {
                 self.feed(direction);
             }
             Some(Happening::Ready(direction)) => self.sinks[index(direction)].ready = true,
+            Some(Happening::StreamReady(filter)) => self.streams[filter].ready = true,
             Some(Happening::ToProcessor(filter, outgoing)) => self.processor_gets(filter, outgoing),
             Some(Happening::ToDataPlane(filter, event)) => {
                 self.note(match &event {
@@ -376,8 +382,7 @@ impl Pair {
 
     /// The request cannot get further: whatever is still going on is about the streams only.
     fn nothing_under_way(&self) -> bool {
-        self.chain.poll_timeout().is_none()
-            && !self.queue.iter().any(|h| matches!(h, Happening::ToDataPlane(..) | Happening::ToProcessor(..)))
+        self.chain.poll_timeout().is_none() && !self.queue.iter().any(|h| !matches!(h, Happening::Due(_)))
     }
 
     fn drain_outlets(&mut self) {
@@ -388,7 +393,8 @@ impl Pair {
                 self.carry_out(&effect);
             }
             for filter in 0..self.streams.len() {
-                while let Some(outgoing) = self.chain.poll_send(filter) {
+                while self.streams[filter].ready {
+                    let Some(outgoing) = self.chain.poll_send(filter) else { break };
                     self.send(filter, outgoing);
                 }
             }
@@ -406,14 +412,12 @@ impl Pair {
         match effect {
             Effect::OpenStream(filter) => {
                 let mut replies = Replies::new();
-                self.streams[*filter].open = true;
                 self.streams[*filter].processor.opened(&mut replies);
                 self.post(*filter, replies);
             }
             Effect::ResetStream(filter) => {
                 // What is already under way still arrives: the core must not care.
                 let stream = &mut self.streams[*filter];
-                stream.open = false;
                 stream.over = true;
                 stream.processor.reset();
             }
@@ -429,6 +433,10 @@ impl Pair {
             Outgoing::HalfClose => Entry::HalfClosed(filter),
         });
         self.queue.push(self.now + self.legs.to_processor, Happening::ToProcessor(filter, outgoing));
+        if !self.legs.stream_pace.is_zero() {
+            self.streams[filter].ready = false;
+            self.queue.push(self.now + self.legs.stream_pace, Happening::StreamReady(filter));
+        }
     }
 
     fn drain_forward(&mut self, direction: Direction) {
