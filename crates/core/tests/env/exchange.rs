@@ -9,7 +9,7 @@ use bytes::Bytes;
 use extproc_core::chain::{Effect, FilterChain, Peer};
 use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use extproc_core::headers::{Headers, Name, Value};
-use extproc_core::{Config, Direction, Options, Stats};
+use extproc_core::{Config, Direction, LocalReply, Options, Stats};
 use extproc_proto::processing_request::Request as Wire;
 use extproc_proto::{ProcessingRequest, ProcessingResponse};
 
@@ -40,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) upstream_ms: u64,
     /// The upstream answers when it has the headers.
     pub(crate) early: bool,
+    /// The data plane answers in place of the upstream.
+    pub(crate) answer: Option<LocalReply>,
     /// The client goes away at this time.
     pub(crate) client_leaves: Option<u64>,
     pub(crate) processors: Vec<Processor>,
@@ -91,6 +93,7 @@ struct Run {
     counts: Vec<BTreeMap<&'static str, usize>>,
     cancelled: bool,
     over: bool,
+    answer: Option<LocalReply>,
     out: Outcome,
 }
 
@@ -102,6 +105,7 @@ impl Default for Scenario {
             response: u5(),
             upstream_ms: 0,
             early: false,
+            answer: None,
             client_leaves: None,
             processors: vec![Box::new(ack)],
         }
@@ -127,6 +131,7 @@ impl Scenario {
             counts: vec![BTreeMap::new(); filters],
             cancelled: false,
             over: false,
+            answer: self.answer,
             out: Outcome {
                 messages: vec![Vec::new(); filters],
                 wire: vec![Vec::new(); filters],
@@ -152,6 +157,10 @@ impl Run {
             self.drain();
             let request_there =
                 self.chain.is_done(Direction::Request) || early && !self.out.upstream.headers.is_empty();
+            if request_there && let Some(reply) = self.answer.take() {
+                self.chain.respond(self.now, reply);
+                self.drain();
+            }
             if request_there
                 && !self.cancelled
                 && let Some(response) = self.response.take()

@@ -7,6 +7,7 @@
 mod answers;
 mod basics;
 mod buffered;
+mod chains;
 mod exchange;
 mod immediate;
 mod mutations;
@@ -72,6 +73,11 @@ fn mode(text: &str) -> Scenario {
 impl Scenario {
     fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options[0]);
+        self
+    }
+
+    fn options_of(mut self, filter: usize, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options[filter]);
         self
     }
 
