@@ -22,6 +22,8 @@ mod link;
 mod order;
 mod out;
 mod side;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ pub(super) struct Side {
     direction: Direction,
     order: Order,
     mode: Mode,
-    phase: Phase,
+    pub(super) phase: Phase,
     pub(super) out: Out,
     /// Above the limit, and not yet below half of it again.
     full: bool,
@@ -50,7 +50,7 @@ struct Mode {
 ///  any --processing is over--> Pass        any --local reply, reset--> Cut
 /// ```
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing was seen.
     Start,
     /// A headers reply is owed.
@@ -77,7 +77,7 @@ enum Phase {
 
 /// The answers that are still to come when a direction is cut: they are expected and have no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unanswered {
+pub(super) enum Unanswered {
     Nothing,
     Headers,
     Bodies(usize),

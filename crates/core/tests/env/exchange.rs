@@ -181,6 +181,9 @@ impl Run {
         }
         self.out.details = self.chain.details().unwrap_or_default().to_owned();
         self.out.stats = (0..self.chain.len()).map(|filter| *self.chain.stats(filter)).collect();
+        for (stats, wire) in self.out.stats.iter().zip(&self.out.wire) {
+            check_counters(stats, wire.len() as u64);
+        }
         self.out
     }
 
@@ -373,6 +376,17 @@ impl Outcome {
     pub(crate) fn counters(&self) -> String {
         counters(&self.stats[0])
     }
+}
+
+/// What holds for the counters of every finished exchange.
+fn check_counters(stats: &Stats, messages: u64) {
+    assert_eq!(stats.stream_msgs_sent, messages, "every message that is counted was sent");
+    let failed_open = stats.streams_failed.min(stats.failure_mode_allowed);
+    assert_eq!(stats.streams_started + failed_open, stats.streams_closed + stats.streams_failed, "streams end once");
+    let ends = stats.spurious_msgs_received + stats.message_timeouts + stats.streams_failed;
+    assert!(ends <= 1, "processing ends once: {stats:?}");
+    assert!(stats.failure_mode_allowed <= ends, "fail-open needs a failure: {stats:?}");
+    assert!(stats.immediate_responses_sent + stats.failure_mode_allowed <= 1, "one outcome: {stats:?}");
 }
 
 pub(crate) fn counters(stats: &Stats) -> String {
