@@ -96,7 +96,7 @@ impl<W: Way> Flow<W> {
         }
         self.head = Some(head);
         self.advance(row).await?;
-        if mode == Some(BodyMode::FullDuplexStreamed) && self.headed < row.len() {
+        if mode == Some(BodyMode::FullDuplexStreamed) && self.is_kept(row) {
             self.deferred = true;
             return Ok(());
         }
@@ -112,7 +112,8 @@ impl<W: Way> Flow<W> {
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
         self.ensure_head(row);
-        self.gone = !self.deferred && !matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
+        let held = self.deferred || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
+        self.gone = !held && !session.is_observing();
         if self.replaced {
             // FULL_DUPLEX_STREAMED: what comes in is dropped, and the replacement goes out when it has all come.
             return if chunk.end_stream { self.emit(session, true) } else { Ok(()) };
@@ -153,12 +154,12 @@ impl<W: Way> Flow<W> {
         if self.replaced {
             self.emit(session, false)?;
         } else if collecting && mode != BodyMode::None && self.wants_body(row, mode) {
-            if self.cleared {
+            if self.cleared && !session.is_observing() {
                 // The chunks were answered with nothing, and no answer is left that could carry the output.
                 return Err(row.fail_body(W::stage(self.next_whole(row), row.len()), ENDED_BY_TRAILERS));
             }
             // An empty body in the modes that answer it: no answer is left that could carry edits.
-            self.gone = !self.deferred;
+            self.gone = !self.deferred && !session.is_observing();
             self.complete(false);
             self.advance(row).await?;
             if std::mem::take(&mut self.deferred) {
