@@ -1,6 +1,7 @@
 //! The gRPC health service (`grpc.health.v1.Health`) of one server.
 
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use extproc_proto::external_processor_server::SERVICE_NAME;
 use futures_core::Stream;
@@ -44,15 +45,27 @@ impl Health for HealthService {
             let stream = tokio_stream::once(Ok(unknown)).chain(tokio_stream::pending());
             return Ok(Response::new(Box::pin(stream)));
         }
-        let mut draining = false;
-        let stream = WatchStream::new(self.serving.clone())
-            .take_while(move |serving| {
-                let go_on = !draining;
-                draining = !*serving;
-                go_on
-            })
-            .map(|serving| Ok(response(serving)));
+        let stream = Watch { serving: WatchStream::new(self.serving.clone()), draining: false };
         Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// The changes of one server's state, the last of which is that it drains.
+struct Watch {
+    serving: WatchStream<bool>,
+    draining: bool,
+}
+
+impl Stream for Watch {
+    type Item = Result<HealthCheckResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.draining {
+            return Poll::Ready(None);
+        }
+        let serving = ready!(Pin::new(&mut self.serving).poll_next(cx));
+        self.draining = serving == Some(false);
+        Poll::Ready(serving.map(|serving| Ok(response(serving))))
     }
 }
 
