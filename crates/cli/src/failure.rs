@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Usage(anyhow::Error),
     /// It ran and failed; exit code 1.
     Ran(anyhow::Error),
+    /// It ran, what came out is not what should, and it has printed so; exit code 1.
+    Differs,
 }
 
 impl Failure {
@@ -25,6 +27,7 @@ impl Failure {
         let (error, code) = match self {
             Self::Usage(error) => (error, 2),
             Self::Ran(error) => (error, 1),
+            Self::Differs => return ExitCode::from(1),
         };
         anstream::eprintln!("{RED}error:{RED:#} {error:#}");
         ExitCode::from(code)

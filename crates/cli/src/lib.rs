@@ -3,11 +3,17 @@
 //! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 it ran and failed, 2 bad usage or
 //! configuration.
 
+mod call;
+mod demo;
 mod echo;
 mod failure;
+mod gateway;
 mod listen;
 mod logging;
+mod sample;
+mod serve;
 mod shutdown;
+mod text;
 
 use std::process::ExitCode;
 
@@ -30,7 +36,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Call(call::Args),
+    Demo(demo::Args),
     Echo(echo::Args),
+    Gateway(gateway::Args),
+    Serve(serve::Args),
+}
+
+impl Command {
+    /// What is logged when nobody asks: servers tell what they do, the others only what they cannot print.
+    const fn log_level(&self) -> &'static str {
+        match self {
+            Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
+            Self::Call(_) | Self::Demo(_) => "error",
+        }
+    }
 }
 
 /// Runs the command line of this process.
@@ -42,7 +62,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    if let Err(failure) = cli.log.install().and_then(|()| run(cli.command)) {
+    if let Err(failure) = cli.log.install(cli.command.log_level()).and_then(|()| run(cli.command)) {
         return failure.report();
     }
     ExitCode::SUCCESS
@@ -52,7 +72,11 @@ fn run(command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Call(args) => call::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await,
+            Command::Gateway(args) => gateway::run(args).await,
+            Command::Serve(args) => serve::run(args).await,
         }
     })
 }

@@ -11,9 +11,9 @@ pub(crate) struct Args {
     /// How logs on stderr look
     #[arg(long, global = true, help_heading = "Logging", value_enum, default_value = "text", env = "LOG_FORMAT")]
     log_format: Format,
-    /// What to log: a level, or targets with levels as in RUST_LOG, which wins
-    #[arg(long, global = true, help_heading = "Logging", default_value = "info", env = "LOG_LEVEL")]
-    log_level: String,
+    /// What to log: a level, or targets with levels as in RUST_LOG, which wins [default: info for servers, else error]
+    #[arg(long, global = true, help_heading = "Logging", env = "LOG_LEVEL")]
+    log_level: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -23,8 +23,10 @@ enum Format {
 }
 
 impl Args {
-    pub(crate) fn install(&self) -> Outcome {
-        let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| level(&self.log_level));
+    /// Starts logging; `default` is the level when none is asked for.
+    pub(crate) fn install(&self, default: &str) -> Outcome {
+        let wanted = || level(self.log_level.as_deref().unwrap_or(default));
+        let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| wanted());
         let filter = EnvFilter::try_new(&directives).map_err(|error| {
             Failure::usage(format!(
                 "log filter {directives:?}: {error}; give a level (error, warn, info, debug, trace) or target=level,..."

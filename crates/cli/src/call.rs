@@ -1,0 +1,199 @@
+//! `extproc call`: one exchange with a processor, played by the same engine as the gateway's.
+
+mod dialogue;
+mod exchange;
+mod report;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::ValueEnum;
+use extproc_core::{BodyMode, Config, Options, ProcessingMode};
+use extproc_proto::external_processor_client::ExternalProcessorClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::failure::{Failure, Outcome};
+use dialogue::Dialogue;
+use exchange::Message;
+
+/// Play the data plane against a processor and print the conversation
+///
+/// Sends one request to the processor as Envoy would, then the response of an upstream that the options describe.
+/// Prints every message and its answer, then the request as the upstream and the response as the client would get it.
+/// Exit code 1 when the processor cannot be reached or broke the protocol.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  extproc call 127.0.0.1:50051 -X PUT -H 'x-tenant-id: acme' -d '{\"hello\":\"hi\"}' \
+                        --mode buffered /something"
+)]
+pub(crate) struct Args {
+    /// The processor: HOST:PORT or unix:PATH
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// Path with query, or a whole http URL
+    #[arg(default_value = "/")]
+    url: String,
+    /// Method [default: GET, or POST with --data]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
+    /// Request header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Request body; @FILE reads it from a file
+    #[arg(short = 'd', long = "data", value_name = "BODY")]
+    data: Option<String>,
+    /// Request trailer; may be repeated. Sends trailers to the processor
+    #[arg(long = "trailer", value_name = "NAME: VALUE")]
+    trailers: Vec<String>,
+    /// Status of the upstream's response
+    #[arg(long, default_value_t = 200)]
+    status: u16,
+    /// Header of the upstream's response; may be repeated
+    #[arg(long = "response-header", value_name = "NAME: VALUE")]
+    response_headers: Vec<String>,
+    /// Body of the upstream's response; @FILE reads it from a file, "" means none
+    #[arg(long, value_name = "BODY", default_value = "Hello")]
+    response_data: String,
+    /// Trailer of the upstream's response; may be repeated. Sends trailers to the processor
+    #[arg(long = "response-trailer", value_name = "NAME: VALUE")]
+    response_trailers: Vec<String>,
+    /// Body mode of both directions
+    #[arg(long, value_enum, default_value = "none")]
+    mode: Mode,
+    /// Body mode of the request
+    #[arg(long, value_enum)]
+    request_mode: Option<Mode>,
+    /// Body mode of the response
+    #[arg(long, value_enum)]
+    response_mode: Option<Mode>,
+    /// Do not send the request headers
+    #[arg(long)]
+    skip_request_headers: bool,
+    /// Do not send the response headers
+    #[arg(long)]
+    skip_response_headers: bool,
+    /// Cut bodies into pieces of this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 16384)]
+    chunk: usize,
+    /// How long the processor may take for one answer, as 200ms or 1.5s
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    timeout: Duration,
+    /// Go on without the processor when it fails (failure_mode_allow)
+    #[arg(long)]
+    fail_open: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    None,
+    Streamed,
+    Buffered,
+    BufferedPartial,
+    FullDuplexStreamed,
+    Grpc,
+}
+
+impl From<Mode> for BodyMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::None => Self::None,
+            Mode::Streamed => Self::Streamed,
+            Mode::Buffered => Self::Buffered,
+            Mode::BufferedPartial => Self::BufferedPartial,
+            Mode::FullDuplexStreamed => Self::FullDuplexStreamed,
+            Mode::Grpc => Self::Grpc,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> Outcome {
+    let config = args.config().map_err(Failure::usage)?;
+    let request = args.request().map_err(Failure::Usage)?;
+    let response = args.response().map_err(Failure::Usage)?;
+    let channel = connect(&args.address).await?;
+    // The gateway takes messages of any size too.
+    let client = ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX);
+    let log = Dialogue::new(Arc::new(config), client, request.clone(), response.clone(), args.chunk).run().await?;
+    anstream::print!("{}", report::render(&log, &request, &response));
+    match log.verdict() {
+        Some(broken) => Err(Failure::Ran(anyhow::Error::msg(broken))),
+        None => Ok(()),
+    }
+}
+
+impl Args {
+    fn config(&self) -> Result<Config, extproc_core::ConfigError> {
+        let processing_mode = ProcessingMode {
+            request_headers: !self.skip_request_headers,
+            response_headers: !self.skip_response_headers,
+            request_body: self.request_mode.unwrap_or(self.mode).into(),
+            response_body: self.response_mode.unwrap_or(self.mode).into(),
+            request_trailers: !self.trailers.is_empty(),
+            response_trailers: !self.response_trailers.is_empty(),
+        };
+        Config::new(Options {
+            processing_mode,
+            message_timeout: self.timeout,
+            failure_mode_allow: self.fail_open,
+            ..Options::default()
+        })
+    }
+
+    fn request(&self) -> anyhow::Result<Message> {
+        let body = self.data.as_deref().map(body).transpose()?.unwrap_or_default();
+        let usual = if self.data.is_some() { "POST" } else { "GET" };
+        let method = self.method.as_deref().unwrap_or(usual);
+        exchange::request(method, &self.url, &self.headers, body, &self.trailers)
+    }
+
+    fn response(&self) -> anyhow::Result<Message> {
+        exchange::response(self.status, &self.response_headers, body(&self.response_data)?, &self.response_trailers)
+    }
+}
+
+fn body(text: &str) -> anyhow::Result<Bytes> {
+    match text.strip_prefix('@') {
+        Some(path) => Ok(std::fs::read(path).with_context(|| format!("cannot read the body from {path}"))?.into()),
+        None => Ok(text.to_owned().into()),
+    }
+}
+
+async fn connect(address: &str) -> anyhow::Result<Channel> {
+    let uri = match address {
+        unix if unix.starts_with("unix:") => unix.to_owned(),
+        url if url.contains("://") => url.to_owned(),
+        tcp => format!("http://{tcp}"),
+    };
+    let endpoint = Endpoint::from_shared(uri)?.connect_timeout(Duration::from_secs(2));
+    let hint = || format!("no processor answers at {address}; start one: extproc serve trivial --listen {address}");
+    endpoint.connect().await.with_context(hint)
+}
+
+/// `200ms`, `1.5s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "write a number with its unit, as 200ms or 1.5s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [("200ms", Some(200)), ("1.5s", Some(1500)), ("0s", Some(0))] {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+        for text in ["200", "", "s", "-1s", "1m", "1e99s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `extproc serve`: sample processors as gRPC servers.
+
+mod raw;
+
+use std::time::Duration;
+
+use extproc::{BoxProcessor, Server};
+
+use crate::failure::{Failure, Outcome};
+use crate::listen::Listen;
+use crate::sample::sink::{Options, Sink};
+use crate::sample::{Context, Digest, Echo, Noop, Reveal, Timer, Trivial, decorated};
+use crate::shutdown;
+
+/// Run sample processors
+///
+/// Several names, separated by commas, run as a chain in one stream. The samples are those of the Python SDK, and the
+/// sink of the agentgateway documents; --list tells what each does. They add their names to the response header
+/// x-ext-procs-applied, unless REVEAL_EXTPROC_CHAIN says no; EXTPROCS_APPLIED_HEADER gives it another name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  extproc serve --list\n  extproc serve digest,timer --listen 127.0.0.1:50051\n  \
+                        extproc serve sink --listen unix:/tmp/sink.sock")]
+pub(crate) struct Args {
+    /// Which samples, in request order
+    #[arg(value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
+    names: Vec<String>,
+    /// Tell the names of the samples
+    #[arg(long)]
+    list: bool,
+    /// HOST:PORT, :PORT for all interfaces, or unix:PATH; port 0 takes a free one [default: all interfaces at --port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<Listen>,
+    /// All interfaces at this port, unless --listen is given
+    #[arg(short, long, env = "GRPC_PORT", default_value = "50051", value_parser = port)]
+    port: u16,
+    /// How long running exchanges may go on after SIGTERM or SIGINT, in seconds
+    #[arg(short, long, env = "SHUTDOWN_GRACE_PERIOD", default_value = "5", value_parser = seconds)]
+    grace_period: Duration,
+    /// sink: a header to set on every request
+    #[arg(long, value_name = "NAME:VALUE", value_parser = pair)]
+    add_header: Option<(String, String)>,
+    /// sink: answer bodies with streamed_response in every body mode, as the original does
+    #[arg(long)]
+    always_stream: bool,
+    /// context: send x-context-id on also when the client did not, empty, as the Python SDK's example does
+    #[arg(long)]
+    empty_context_id: bool,
+}
+
+/// Names and what they do.
+const SAMPLES: &[(&str, &str)] = &[
+    ("noop", "passes everything; adds its name only when REVEAL_EXTPROC_CHAIN says yes"),
+    ("trivial", "copies x-request-id to x-extra-request-id, on the request and on its response"),
+    ("timer", "sets x-request-started, and on the response x-duration-ns too"),
+    ("echo", "answers requests with a body and 'x-echo-only: true' with their own headers and body"),
+    ("digest", "sets x-request-digest: SHA-256 of x-tenant-id, method, path and body"),
+    ("decorated", "as digest, on the request only; written as functions"),
+    ("context", "checks that the body is the x-context-id, and sets it on the response"),
+    ("sink", "does what the JSON in the header 'instructions' says; runs alone"),
+];
+
+/// The one that is no [`extproc::Processor`].
+const SINK: &str = "sink";
+
+pub(crate) async fn run(args: Args) -> Outcome {
+    if args.list {
+        for (name, about) in SAMPLES {
+            anstream::println!("{name:<10} {about}");
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = args.names.iter().find(|name| !SAMPLES.iter().any(|(known, _)| known == name)) {
+        let known: Vec<&str> = SAMPLES.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::usage(format!("there is no sample {unknown:?}; the samples are {}", known.join(", "))));
+    }
+    let listen = args.listen.clone().unwrap_or_else(|| Listen::all(args.port));
+    if args.names.iter().any(|name| name == SINK) {
+        if args.names.len() > 1 {
+            return Err(Failure::usage("sink speaks the protocol itself and cannot be part of a chain; run it alone"));
+        }
+        let stop = shutdown::requested()?;
+        let sink = Sink(Options { add_header: args.add_header, always_stream: args.always_stream });
+        return Ok(raw::serve(sink, SINK, &listen, args.grace_period, stop).await?);
+    }
+    let reveal = Reveal::from_env()?;
+    let samples: Vec<BoxProcessor> = args.names.iter().map(|name| args.sample(name, &reveal)).collect();
+    let place = match &listen {
+        // IPv6 sockets take IPv4 too; hosts without IPv6 have only the latter.
+        Listen::Tcp { host, port } if host.is_empty() => match std::net::TcpListener::bind(("::", 0)) {
+            Ok(_) => format!("[::]:{port}"),
+            Err(_) => format!("0.0.0.0:{port}"),
+        },
+        other => other.to_string(),
+    };
+    let bound = Server::new(samples).grace(args.grace_period).listen(place).bind().await?;
+    let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
+    raw::announce(&bound.name(), &place);
+    bound.serve().await?;
+    Ok(())
+}
+
+impl Args {
+    /// A sample by its name, which is known.
+    fn sample(&self, name: &str, reveal: &Reveal) -> BoxProcessor {
+        match name {
+            "trivial" => BoxProcessor::new(reveal.wrap(Trivial)),
+            "timer" => BoxProcessor::new(reveal.wrap(Timer)),
+            "echo" => BoxProcessor::new(reveal.wrap(Echo)),
+            "digest" => BoxProcessor::new(reveal.wrap(Digest)),
+            "decorated" => BoxProcessor::new(reveal.wrap(decorated())),
+            "context" => BoxProcessor::new(reveal.wrap(Context { always: self.empty_context_id })),
+            _ => BoxProcessor::new(reveal.wrap_if_asked(Noop)),
+        }
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "write a number up to 65535 (in --port, or in the variable GRPC_PORT)".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| {
+        "write seconds, as 5 or 0.5 (in --grace-period, or in the variable SHUTDOWN_GRACE_PERIOD)".to_owned()
+    })
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "write NAME:VALUE".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
