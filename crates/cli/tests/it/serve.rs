@@ -1,0 +1,136 @@
+//! `extproc serve` and `extproc call`.
+
+use tempfile::TempDir;
+
+use crate::process::{Server, run, run_with, text};
+
+const ANY: &[&str] = &["--listen", "127.0.0.1:0"];
+
+async fn serve(names: &str) -> Server {
+    Server::start(&[&["serve", names], ANY].concat()).await
+}
+
+#[tokio::test]
+async fn the_samples_are_listed() {
+    let output = run(&["serve", "--list"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    let listed = text(&output.stdout);
+    for name in ["noop", "trivial", "timer", "echo", "digest", "decorated", "context", "sink"] {
+        assert!(listed.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {listed}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_names_and_settings_are_2() {
+    for (args, env, part) in [
+        (&["serve", "digets"][..], None, "digest"),
+        (&["serve", "sink,trivial"], None, "run it alone"),
+        (&["serve"], None, "NAME"),
+        (&["serve", "noop"], Some(("GRPC_PORT", "x")), "GRPC_PORT"),
+        (&["serve", "noop"], Some(("SHUTDOWN_GRACE_PERIOD", "x")), "SHUTDOWN_GRACE_PERIOD"),
+        (&["serve", "sink", "--add-header", "novalue"], None, "NAME:VALUE"),
+    ] {
+        let output = run_with(args, env.as_slice()).await;
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?} {env:?}: {error}");
+        assert!(error.contains(part), "{args:?} {env:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_conversation_is_printed() {
+    let digest = serve("digest").await;
+    let addr = digest.addr.to_string();
+    let output =
+        run(&["call", &addr, "-X", "PUT", "-d", r#"{"hello":"hi"}"#, "--mode", "buffered", "/something"]).await;
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+    let set = "set x-request-digest: a794dbc467285567e4c2604c991938386366f6ab94b0b0e4fab5e27e0a932e60";
+    for part in
+        ["request headers", "request body", "14 bytes, end", set, "response headers", "+ x-request-digest: a794"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_is_one_processor() {
+    let chain = serve("trivial,digest").await;
+    let addr = chain.addr.to_string();
+    let output = run(&["call", &addr, "-H", "x-request-id: 7", "/something"]).await;
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+    for part in ["x-extra-request-id: 7", "x-request-digest: 860d64d6", "TrivialExtProcService,DigestExtProcService"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_local_reply_is_shown() {
+    let echo = serve("echo").await;
+    let addr = echo.addr.to_string();
+    let output = run(&["call", &addr, "-H", "x-echo-only: true", "-d", "hi", "--mode", "buffered"]).await;
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+    for part in ["immediate response 200", "Request to the upstream\n  none", "x-ext-procs-applied: EchoExtProcService"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn broken_rules_are_named() {
+    let sink = Server::start(&[&["serve", "sink", "--always-stream"], ANY].concat()).await;
+    let addr = sink.addr.to_string();
+    for (args, part) in [
+        (&["-H", "instructions: not-json"][..], "gRPC status 2"),
+        (&["-H", r#"instructions: {"addHeaders":{"host":"other"}}"#], "protect host"),
+        (&["-d", "hello", "--mode", "buffered"], "streamed response is received while body mode"),
+    ] {
+        let output = run(&[&["call", &addr], args].concat()).await;
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {out}{err}");
+        assert!(err.contains(part), "{args:?}: {err}");
+        assert!(out.contains("Conversation"), "{args:?}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn a_processor_that_does_not_answer_is_named() {
+    // Accepts connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let output = run(&["call", &addr, "--timeout", "50ms"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("request headers"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn unix_sockets() {
+    let dir = TempDir::new().unwrap();
+    for name in ["trivial", "sink"] {
+        let place = format!("unix:{}", dir.path().join(name).display());
+        let mut server = Server::spawn(&["serve", name, "--listen", &place], &[]);
+        let line = server.line().await.unwrap();
+        assert!(
+            line.starts_with("Starting Envoy ExternalProcessor \"") && line.ends_with(&format!("at {place}")),
+            "{line}"
+        );
+        let output = run(&["call", &place]).await;
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
+        server.terminate().await;
+        assert_eq!(server.end().await.code(), Some(0), "{name}");
+        assert!(!dir.path().join(name).exists(), "{name}: the socket's file is removed");
+    }
+}
+
+#[tokio::test]
+async fn settings_come_from_the_environment() {
+    let mut server = Server::spawn(&["serve", "noop"], &[("GRPC_PORT", "0"), ("SHUTDOWN_GRACE_PERIOD", "0.5")]);
+    let line = server.line().await.unwrap();
+    let port = line.strip_prefix("Starting Envoy ExternalProcessor \"NoopExtProcService\" at ").unwrap();
+    let addr = format!("127.0.0.1:{port}");
+    assert_eq!(run(&["call", &addr]).await.status.code(), Some(0));
+    server.terminate().await;
+    assert_eq!(server.end().await.code(), Some(0));
+}
