@@ -119,6 +119,14 @@ impl Default for Timeouts {
     }
 }
 
+impl Plan {
+    /// The chains of all listeners. One that several rules share comes several times.
+    pub(crate) fn chains(&self) -> impl Iterator<Item = &Arc<[ChainEntry]>> {
+        let chains = |it| self.routes.rules(it).map(|rule| &rule.chain).chain(self.routes.unmatched(it));
+        (0..self.listeners.len()).flat_map(chains)
+    }
+}
+
 impl Rule {
     /// Chooses a backend by weight. Tickets that count up give every backend its exact share.
     ///

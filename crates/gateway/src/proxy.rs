@@ -42,10 +42,8 @@ impl Proxy {
         let telemetry = Arc::new(Telemetry::new(&plan));
         let processors: Vec<Processor> = plan.processors.iter().map(processor).collect();
         let mut filters = HashMap::new();
-        for listener in 0..plan.listeners.len() {
-            for rule in plan.routes.rules(listener) {
-                filters.entry(address_of(&rule.chain)).or_insert_with(|| chain(&rule.chain, &processors, &telemetry));
-            }
+        for entries in plan.chains() {
+            filters.entry(address_of(entries)).or_insert_with(|| chain(entries, &processors, &telemetry));
         }
         let upstream = Upstream::new(&plan.backends);
         Self { plan, upstream, telemetry, filters, unfiltered: Arc::from([]) }
@@ -64,7 +62,8 @@ impl Proxy {
         forwarded::prepare(&mut request, origin.peer);
         let rule = self.select(origin.listener, &request);
         let access = Access::begin(request.method(), host(&request), request.uri().path());
-        let filters = rule.as_ref().and_then(|it| self.filters.get(&address_of(&it.chain))).unwrap_or(&self.unfiltered);
+        let chain = rule.as_ref().map(|it| &it.chain).or_else(|| self.plan.routes.unmatched(origin.listener));
+        let filters = chain.and_then(|it| self.filters.get(&address_of(it))).unwrap_or(&self.unfiltered);
         let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone() };
         let mut result = process(Arc::clone(filters), request, route).await;
         let name = rule.as_ref().map_or("", |it| it.name.as_str());

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::plan::Rule;
+use crate::plan::{ChainEntry, Rule};
 
 /// The rules of all listeners, most specific first.
 ///
@@ -16,6 +16,8 @@ use crate::plan::Rule;
 pub struct RouteTable {
     /// By listener; sorted by `Entry::precedence`.
     listeners: Vec<Vec<Entry>>,
+    /// By listener.
+    unmatched: Vec<Arc<[ChainEntry]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +87,20 @@ impl RouteTable {
         let path = path.split_once(['?', '#']).map_or(path, |(path, _)| path);
         let entries = self.listeners.get(listener)?;
         entries.iter().find(|it| it.host.matches(host) && it.path.matches(path)).map(|it| &it.rule)
+    }
+
+    /// Sets the processors of requests that match no rule of a listener: they see the request and the 404.
+    pub fn set_unmatched(&mut self, listener: usize, chain: Arc<[ChainEntry]>) {
+        if self.unmatched.len() <= listener {
+            self.unmatched.resize_with(listener + 1, || Arc::from([]));
+        }
+        self.unmatched[listener] = chain;
+    }
+
+    /// The processors of requests that match no rule of a listener. `None` when none were set.
+    #[must_use]
+    pub fn unmatched(&self, listener: usize) -> Option<&Arc<[ChainEntry]>> {
+        self.unmatched.get(listener)
     }
 
     /// All rules of a listener, most specific first. A rule for several hosts or paths appears several times.

@@ -18,8 +18,7 @@ pub struct Telemetry {
 
 impl Telemetry {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let rules = (0..plan.listeners.len()).flat_map(|it| plan.routes.rules(it));
-        let entries = rules.flat_map(|rule| rule.chain.iter());
+        let entries = plan.chains().flat_map(|it| it.iter());
         Self { filters: entries.map(|entry| (entry.name.clone(), Arc::default())).collect() }
     }
 

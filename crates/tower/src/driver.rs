@@ -165,7 +165,12 @@ where
         let state = self.shared.lock();
         let sent = self.request.is_none() && self.call.is_none() && state.fate(Direction::Request) != Fate::Open;
         (self.cancelled || sent)
-            && self.sides.iter().all(|it| matches!(it, Side::Unopened | Side::Closed))
+            && self.sides.iter().all(|side| match side {
+                Side::Unopened | Side::Closed => true,
+                // Nothing that comes counts any more.
+                Side::Open(stream) => stream.is_half_closed(),
+                Side::Opening(..) => false,
+            })
             && state.view().deadline.is_none()
     }
 }
@@ -184,9 +189,10 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let seen = self.shared.lock().view();
-            let moved = self.as_mut().run_effects()
-                | self.as_mut().poll_sides(cx)
+            // Effects come after the messages that cause them and before the parts that they are about.
+            let moved = self.as_mut().poll_sides(cx)
                 | self.as_mut().poll_timer(cx)
+                | self.as_mut().run_effects()
                 | self.as_mut().poll_request(cx)
                 | self.as_mut().poll_upstream(cx)
                 | self.as_mut().poll_response(cx);

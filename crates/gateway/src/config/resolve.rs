@@ -192,9 +192,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn routes(&mut self) {
-        // What is attached to gateways must be right even if there is no route yet.
-        for (gateway, listener) in self.listeners.clone() {
-            self.chain(&self.levels(gateway, listener, None));
+        // What is attached to gateways also sees requests that match no rule.
+        for (index, (gateway, listener)) in self.listeners.clone().into_iter().enumerate() {
+            let chain = self.chain(&self.levels(gateway, listener, None));
+            self.plan.routes.set_unmatched(index, chain.into());
         }
         for route in &self.file.routes {
             if route.rules.is_empty() {

@@ -1,0 +1,12 @@
+//! One exchange through real filters and a processor on a real socket, with an upstream in memory.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(dead_code, unreachable_pub, reason = "a support module that others use too")]
+
+#[path = "../support/processor.rs"]
+mod processor;
+mod world;
+
+mod bodies;
+mod faults;
+mod headers;
