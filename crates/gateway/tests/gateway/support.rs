@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use extproc_core::{Config, Options};
 use extproc_gateway::plan::{Backend, ChainEntry, Endpoint, Listener, ProcessorSpec, Rule, Timeouts, WeightedBackend};
 use extproc_gateway::route::{HostMatch, PathMatch, RouteTable};
 use extproc_gateway::{Gateway, Plan, Telemetry};
@@ -146,12 +147,25 @@ impl World {
         }
     }
 
+    /// Adds the chain entry `p`, with defaults but for what `set` changes.
+    pub(crate) fn with(mut self, processor: SocketAddr, set: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options { message_timeout: Duration::from_secs(5), ..Options::default() };
+        set(&mut options);
+        let name = if self.chain.is_empty() { "p".to_owned() } else { format!("p{}", self.chain.len()) };
+        let config = Arc::new(Config::new(options).unwrap());
+        self.chain.push(ChainEntry { name, config, processor: self.processors.len() });
+        self.processors.push(processor);
+        self
+    }
+
     pub(crate) async fn start(self) -> Running {
         let mut routes = RouteTable::new();
+        let chain: Arc<[_]> = self.chain.into();
+        routes.set_unmatched(0, Arc::clone(&chain));
         let rule = Rule {
             name: "test".to_owned(),
             backends: vec![WeightedBackend { backend: 0, weight: 1 }],
-            chain: self.chain.into(),
+            chain,
             timeouts: self.timeouts,
         };
         routes.add(0, HostMatch::Any, PathMatch::prefix(self.path).unwrap(), Arc::new(rule));
@@ -202,9 +216,17 @@ impl Running {
         text(self.send(get(path)).await).await
     }
 
-    /// One counter of the chain entry `p`.
-    pub(crate) fn counter(&self, name: &str) -> u64 {
-        self.telemetry.filter("p").unwrap().get(name).unwrap()
+    /// `started/sent/received/closed` of the chain entry `p`, then what else is not zero.
+    pub(crate) fn counted(&self) -> String {
+        let stats = self.telemetry.stats();
+        let main = ["streams_started", "stream_msgs_sent", "stream_msgs_received", "streams_closed"];
+        let mut text = main.map(|it| stats["p"][it].to_string()).join("/");
+        for (name, value) in &stats["p"] {
+            if *value != 0 && !main.contains(name) {
+                text += &format!(" {name} {value}");
+            }
+        }
+        text
     }
 }
 

@@ -152,8 +152,15 @@ pub fn post(body: TestBody) -> Request<TestBody> {
 pub struct TestBody(Arc<Feed>);
 
 #[derive(Default)]
+struct Frames {
+    queue: VecDeque<Result<Frame<Bytes>, &'static str>>,
+    end: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
 pub struct Feed {
-    frames: Mutex<(VecDeque<Result<Frame<Bytes>, &'static str>>, bool, Option<Waker>)>,
+    frames: Mutex<Frames>,
     read: AtomicUsize,
     dropped: AtomicUsize,
 }
@@ -216,9 +223,9 @@ impl Feed {
 
     fn push(&self, frame: Option<Result<Frame<Bytes>, &'static str>>, end: bool) {
         let mut state = self.frames.lock().unwrap();
-        state.0.extend(frame);
-        state.1 |= end;
-        let waker = state.2.take();
+        state.queue.extend(frame);
+        state.end |= end;
+        let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
     }
@@ -230,16 +237,16 @@ impl Body for TestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         let mut state = self.0.frames.lock().unwrap();
-        match state.0.pop_front() {
+        match state.queue.pop_front() {
             Some(frame) => {
                 if let Ok(data) = frame.as_ref().map(Frame::data_ref) {
                     self.0.read.fetch_add(data.map_or(0, Bytes::len), Ordering::Relaxed);
                 }
                 Poll::Ready(Some(frame))
             }
-            None if state.1 => Poll::Ready(None),
+            None if state.end => Poll::Ready(None),
             None => {
-                state.2 = Some(cx.waker().clone());
+                state.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -247,7 +254,7 @@ impl Body for TestBody {
 
     fn is_end_stream(&self) -> bool {
         let state = self.0.frames.lock().unwrap();
-        state.1 && state.0.is_empty()
+        state.end && state.queue.is_empty()
     }
 }
 
