@@ -15,6 +15,29 @@
 //!
 //! Use it to test a processor against a data plane with Envoy's behaviour, or a data plane's rules against processors
 //! that may do anything.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//!
+//! use extproc_core::headers::{Name, Value};
+//! use extproc_core::pair::{Begin, Ending, Pair, Processor, Script, Silent, Upstream};
+//! use extproc_core::{Config, Headers, Options};
+//!
+//! let one = |name, value| -> Headers { [(Name::from_static(name), Value::from_static(value))].into_iter().collect() };
+//! // The default: both headers go to the processor, which has 200 ms to answer.
+//! let config = Arc::new(Config::new(Options::default())?);
+//! let filters = [(config, Box::new(Silent) as Box<dyn Processor>)];
+//! let outcome = Pair::new(Instant::now(), filters)
+//!     .client(Script::message(one(":method", "GET"), [], None))
+//!     .upstream(Upstream::new(Begin::AtEnd, Script::message(one(":status", "200"), [], None)))
+//!     .run();
+//!
+//! assert_eq!((outcome.ending, outcome.response.status()), (Ending::Complete, Some(504)), "{}", outcome.print());
+//! assert_eq!(outcome.stats[0].message_timeouts, 1);
+//! assert!(outcome.log.iter().any(|(at, _)| *at == Duration::from_millis(200)));
+//! # Ok::<(), extproc_core::ConfigError>(())
+//! ```
 
 mod log;
 mod processor;
@@ -227,6 +250,10 @@ impl Pair {
 
     fn happen(&mut self, at: Instant) {
         self.advance(at);
+        // A timer may wake early: that must do nothing.
+        if self.chain.poll_timeout().is_some_and(|(deadline, ..)| deadline > self.now) {
+            self.chain.handle_timeout(self.now);
+        }
         match self.queue.pop() {
             None => {}
             Some(Happening::Due(direction)) => {

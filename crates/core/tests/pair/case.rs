@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) response: Message,
     pub(crate) begin: Begin,
     pub(crate) unreachable: bool,
+    /// Where the upstream would give up, the data plane answers in its place.
+    pub(crate) late_reply: bool,
     pub(crate) legs: Legs,
     pub(crate) finish_early: bool,
 }
@@ -72,6 +74,7 @@ impl Case {
             response,
             begin: rng.pick(&[Begin::AtHeaders, Begin::AtEnd, Begin::AtEnd]),
             unreachable: shape.resets && rng.percent(3),
+            late_reply: rng.percent(30),
             legs: legs(rng),
             finish_early: rng.percent(20),
         }
@@ -81,14 +84,15 @@ impl Case {
     pub(crate) fn pair(&self, processors: Vec<Box<dyn Processor>>) -> Pair {
         assert_eq!(processors.len(), self.filters.len());
         let configs = self.filters.iter().map(|options| Arc::new(Config::new(options.clone()).unwrap()));
+        let kind = RequestKind::of(&self.request.headers);
+        let reply = LocalReply::new(kind, 503, Bytes::from_static(b"no upstream"), "no_upstream");
         let script = if self.unreachable {
-            let kind = RequestKind::of(&self.request.headers);
-            Script::new().respond(LocalReply::new(kind, 503, Bytes::from_static(b"no upstream"), "no_upstream"))
+            Script::new().respond(reply)
         } else {
-            self.response.script()
+            self.response.script(self.late_reply.then_some(&reply))
         };
         let pair = Pair::new(start(), configs.zip(processors))
-            .client(self.request.script())
+            .client(self.request.script(None))
             .upstream(Upstream::new(self.begin, script))
             .legs(self.legs);
         if self.finish_early { pair.finish_early() } else { pair }
@@ -161,7 +165,8 @@ impl Message {
         starts.zip(&ends).map(|(from, to)| to - from).max().unwrap_or(0)
     }
 
-    fn script(&self) -> Script {
+    /// `reply`: what is answered instead of giving up.
+    fn script(&self, reply: Option<&LocalReply>) -> Script {
         let mut script = Script::new();
         let mut part = 0;
         let mut step = |script: Script| {
@@ -169,7 +174,11 @@ impl Message {
             let reset = self.reset == Some(part);
             part += 1;
             let script = script.wait(pause);
-            if reset { script.reset() } else { script }
+            match reply {
+                _ if !reset => script,
+                Some(reply) => script.respond(reply.clone()),
+                None => script.reset(),
+            }
         };
         script = step(script).headers(self.headers.clone(), self.headers_only());
         if !self.headers_only() {
