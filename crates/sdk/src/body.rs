@@ -16,6 +16,10 @@ use crate::{LocalReply, RequestHead, ResponseHead, Stop};
 ///
 /// The trait is sealed. `Stream` (chunks as they come, any output) and `Messages` (gRPC messages) will be kinds of
 /// their own, with the same two associated types; no processor has to change for them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a body kind",
+    label = "use `Skip` for no body, `Whole<MAX>` for the whole body up to MAX bytes"
+)]
 pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
     /// What the body handler gets.
     type Io: Send + 'static;

@@ -1,4 +1,106 @@
 //! Write an Envoy external processor (ext_proc) in ten lines.
+//!
+//! A data plane (Envoy, agentgateway, gRPC, a load balancer) opens a gRPC stream for each HTTP exchange, sends headers,
+//! body and trailers as configured, and does what comes back. A *processor* is the other end:
+//!
+//! ```
+//! use extproc::{Open, Processor, RequestHead, Server, Skip, Start, Stop};
+//!
+//! struct Stamp;
+//!
+//! impl Processor for Stamp {
+//!     type Ctx = ();              // state of one exchange
+//!     type RequestBody = Skip;    // wants no bodies
+//!     type ResponseBody = Skip;
+//!     fn open(&self, _: &Open) {}
+//!     async fn request_headers(&self, _: &mut (), req: &mut Start<RequestHead>) -> Result<(), Stop> {
+//!         req.set("x-hello", "world");
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # async fn serve() -> Result<(), extproc::ServeError> {
+//! Server::new(Stamp).listen("127.0.0.1:50051").serve().await
+//! # }
+//! ```
+//!
+//! # The model
+//!
+//! ```text
+//! handler        your Processor, or functions (processor())
+//! chain          several of them as if they were filters of their own (Chain)
+//! body kind      Skip, Whole: what you want of a body, by type
+//! session        what may be answered here, in this mode        (extproc-core)
+//! shell          gRPC server (Server), or a script in memory (testing)
+//! ```
+//!
+//! * **Context.** [`Processor::open`] makes the state of one exchange, every phase gets it by `&mut`,
+//!   [`Processor::close`] gets it back on every end: done, cut off, failed, panicked.
+//! * **Edits, not replies.** A phase edits its view ([`Start`], [`RequestHead`], [`ResponseHead`], [`Trailers`],
+//!   [`Body`]); the reply follows from that, so none can be forgotten, doubled or of the wrong kind. What a phase
+//!   cannot carry has no method.
+//! * **Early ends.** `?` on a [`LocalReply`] answers the client; `?` on any error fails by [`OnError`], and its text
+//!   goes to the log only.
+//! * **Bodies.** The type says what is wanted; the adapter serves it in whatever mode the data plane uses:
+//!
+//! | | NONE | BUFFERED | BUFFERED_PARTIAL | STREAMED | FULL_DUPLEX_STREAMED | GRPC |
+//! |---|---|---|---|---|---|---|
+//! | [`Skip`] | – | passes | passes | passes | echoed | echoed |
+//! | [`Whole`] | asks for BUFFERED | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only | collected, head answered last | passes, warns once |
+//!
+//! * **Framing.** `content-length` follows the body by itself. Header writes are lowered so that Envoy, agentgateway
+//!   and gRPC do the same with them.
+//! * **Order.** The phases of one exchange run one at a time, in the order of the wire; exchanges run side by side.
+//!
+//! # An early answer
+//!
+//! ```
+//! use extproc::{LocalReply, RequestHead, Start, Stop, processor};
+//!
+//! let auth = processor::<Vec<String>, ()>("Auth", vec!["secret".to_owned()]).request_headers(
+//!     async |keys: &Vec<String>, _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+//!         let key = req.header("x-api-key").ok_or_else(LocalReply::unauthorized)?;
+//!         if !keys.iter().any(|k| k == key) {
+//!             return Err(LocalReply::forbidden().details("bad_key").into());
+//!         }
+//!         Ok(())
+//!     },
+//! );
+//! # let _ = extproc::Server::new(auth);
+//! ```
+//!
+//! # The whole body
+//!
+//! ```
+//! use extproc::{Open, Processor, Request, Skip, Stop, Whole, WholeIo};
+//!
+//! struct Count;
+//!
+//! impl Processor for Count {
+//!     type Ctx = ();
+//!     type RequestBody = Whole<{ 1 << 20 }>; // at most 1 MiB; longer bodies are answered with 413
+//!     type ResponseBody = Skip;
+//!     fn open(&self, _: &Open) {}
+//!     async fn request_body(&self, _: &mut (), io: &mut WholeIo<Request>) -> Result<(), Stop> {
+//!         let size = io.body.len();
+//!         io.head.set("x-size", size);
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
+//! # What an error means
+//!
+//! | the handler | the client gets |
+//! |---|---|
+//! | returns a [`LocalReply`] | that reply, if the response has not begun; else a cut response |
+//! | fails or panics, [`OnError::Fail`] (default) | what the data plane is configured for: an error, or the exchange untouched (`failure_mode_allow`) |
+//! | fails or panics, [`OnError::Skip`] | the exchange as if the processor were not there |
+//! | takes too long | the data plane's timeout: 504 in Envoy, after 200 ms by default |
+//!
+//! Deny with a [`LocalReply`], never with an error: an error may be configured to mean "let it pass".
+
+#![deny(missing_docs)]
 
 mod body;
 mod chain;
@@ -17,7 +119,8 @@ mod wrap;
 
 pub use body::{Body, BodyKind, Dir, Halt, Io, NoBody, Request, Response, Skip, Whole, WholeIo};
 pub use chain::{BoxProcessor, Chain, Link};
-pub use extproc_core::headers::{Name, Value};
+pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
+pub use extproc_core::session::{BodyModes, Protocol};
 pub use extproc_core::{BodyMode, Headers};
 pub use extproc_proto as proto;
 pub use function::{Functions, PhaseFn, processor};
