@@ -29,7 +29,7 @@ impl Failure {
             Self::Ran(error) => (error, 1),
             Self::Differs => return ExitCode::from(1),
         };
-        anstream::eprintln!("{RED}error:{RED:#} {error:#}");
+        anstream::eprintln!("{RED}error:{RED:#} {}", with_causes(&error));
         ExitCode::from(code)
     }
 }
@@ -40,5 +40,25 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+/// The error and its causes, without those that it tells itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
+}
+
 const RED: clap::builder::styling::Style =
     clap::builder::styling::AnsiColor::Red.on_default().effects(clap::builder::styling::Effects::BOLD);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("refused").context("cannot connect: refused").context("no processor");
+        assert_eq!(with_causes(&error), "no processor: cannot connect: refused");
+    }
+}

@@ -4,6 +4,7 @@
 //! configuration.
 
 mod call;
+mod conform;
 mod demo;
 mod echo;
 mod failure;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Call(call::Args),
+    Conform(conform::Args),
     Demo(demo::Args),
     Echo(echo::Args),
     Gateway(gateway::Args),
@@ -48,7 +50,7 @@ impl Command {
     const fn log_level(&self) -> &'static str {
         match self {
             Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
-            Self::Call(_) | Self::Demo(_) => "error",
+            Self::Call(_) | Self::Conform(_) | Self::Demo(_) => "error",
         }
     }
 }
@@ -73,6 +75,7 @@ fn run(command: Command) -> Outcome {
     runtime.block_on(async {
         match command {
             Command::Call(args) => call::run(args).await,
+            Command::Conform(args) => conform::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await,
             Command::Gateway(args) => gateway::run(args).await,

@@ -4,8 +4,10 @@
 mod http;
 mod process;
 
+mod conform;
 mod demo;
 mod echo;
+mod gateway;
 mod serve;
 mod sink;
 mod usage;

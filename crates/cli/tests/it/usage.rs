@@ -4,7 +4,7 @@ use crate::process::{run, run_with, text};
 
 #[tokio::test]
 async fn help_and_version_succeed() {
-    for args in [&["--help"][..], &["--version"], &["echo", "--help"], &["call", "--help"]] {
+    for args in [&["--help"][..], &["--version"], &["help", "serve"], &["call", "-h"]] {
         let output = run(args).await;
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{args:?}");
@@ -13,7 +13,7 @@ async fn help_and_version_succeed() {
 
 #[tokio::test]
 async fn every_command_shows_an_example() {
-    for command in ["echo", "call"] {
+    for command in ["call", "conform", "demo", "echo", "gateway", "serve"] {
         let help = text(&run(&[command, "--help"]).await.stdout);
         assert!(help.contains("Example") && help.contains(&format!("  extproc {command} ")), "{command}: {help}");
     }
@@ -26,6 +26,14 @@ async fn bad_usage_is_2_and_says_what_to_do() {
         (&["frobnicate"], "--help"),
         (&["echo", "--listen", "8000"], "HOST:PORT"),
         (&["echo", "--log-level", "a=b=c"], "give a level"),
+        (&["conform", "--target", "other"], "use core, gateway or envoy"),
+        (&["conform", "no-such-scenario"], "no scenario matches"),
+        (&["conform", "--dir", "/no/such/dir"], "--dir"),
+        (&["demo", "--json"], "--once"),
+        (&["gateway"], "--config"),
+        (&["gateway", "--config", "/no/such/file"], "/no/such/file"),
+        (&["gateway", "--backend", "nonsense"], "host:port"),
+        (&["gateway", "--backend", "127.0.0.1:1", "--body", "whole"], "BUFFERED"),
         (&["call"], "<ADDR>"),
         (&["call", "127.0.0.1:1", "--timeout", "5"], "200ms"),
         (&["call", "127.0.0.1:1", "--mode", "grpc"], "use NONE, STREAMED or BUFFERED"),
@@ -48,9 +56,20 @@ async fn failures_are_1_and_say_what_to_do() {
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let output = run(&["echo", "--listen", &addr]).await;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--listen"), "{}", text(&output.stderr));
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (args, part) in [
+        (&["echo", "--listen", &addr][..], "--listen"),
+        (&["serve", "noop", "--listen", &addr], &addr),
+        (&["serve", "sink", "--listen", &addr], "--listen"),
+        (&["gateway", "--listen", &addr, "--backend", "127.0.0.1:1"], &addr),
+        (&["demo", "--port", &port], "--port"),
+    ] {
+        let output = run(args).await;
+        let error = text(&output.stderr);
+        let error = error.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains(part) && error.matches("in use").count() == 1, "{args:?}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,24 @@
+//! `extproc conform`; what the scenarios show is the business of their own tests.
+
+use serde_json::Value;
+
+use crate::process::{run, text};
+
+#[tokio::test]
+async fn one_scenario_on_one_target() {
+    let output = run(&["conform", "--target", "core", "ENV-001", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let scenarios = report["scenarios"].as_array().unwrap();
+    assert!(scenarios.iter().any(|scenario| scenario["id"] == "ENV-001"));
+    let counts = &report["targets"]["core"];
+    let total: u64 =
+        ["equal", "divergent", "failed", "skipped"].iter().map(|word| counts[word].as_u64().unwrap()).sum();
+    assert_eq!(total, scenarios.len() as u64);
+    assert_eq!(counts["failed"], 0);
+
+    let table = text(&run(&["conform", "--target", "core", "ENV-001"]).await.stdout);
+    assert!(table.lines().any(|line| line.starts_with("ENV-001 ")), "{table}");
+    let explained = text(&run(&["conform", "--target", "core", "--explain", "ENV-001"]).await.stdout);
+    assert!(explained.contains("client.status: 200") && explained.contains("processor:"), "{explained}");
+}
