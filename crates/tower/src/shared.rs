@@ -98,9 +98,6 @@ impl Shared {
     /// No `cx` means that the caller runs the driver itself and asks again after each of its polls: nobody is woken.
     pub(crate) fn poll_part(&self, direction: Direction, cx: Option<&Context<'_>>) -> Poll<Part> {
         let mut state = self.lock();
-        if cx.is_none() {
-            state.parked = None;
-        }
         let sink = &mut state.sinks[direction as usize];
         match sink.fate {
             Fate::Open => {}
@@ -119,6 +116,10 @@ impl Shared {
             state.sinks[direction as usize].waker = cx.map(|it| it.waker().clone());
             return Poll::Pending;
         };
+        if cx.is_none() {
+            // The caller polls the driver before it asks for the next part.
+            state.parked = None;
+        }
         if is_last(&part) {
             state.sinks[direction as usize].fate = Fate::Ended;
         }

@@ -1,5 +1,7 @@
 //! Requests and responses through processors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use extproc_core::{BodyMode, Options, ProcessingMode};
 use extproc_proto::{CommonResponse, ProcessingRequest};
@@ -162,7 +164,8 @@ async fn megabytes_both_ways_over_both_protocols() {
     let gateway = World::new(upstream.address).with(processor.address, limit).start().await;
     for mut client in [Client::http1(gateway.address).await, Client::http2(gateway.address).await] {
         let request = Request::post("http://ex.com/").header("host", "ex.com").body(full(data.clone())).unwrap();
-        let received = client.send(request).await.into_body().collect().await.unwrap().to_bytes();
+        let exchange = async { client.send(request).await.into_body().collect().await.unwrap().to_bytes() };
+        let received = tokio::time::timeout(Duration::from_secs(30), exchange).await.expect("nothing hangs");
         assert!(received == data, "{} bytes came back", received.len());
     }
     assert_eq!(processor.body_bytes(), 4 * SIZE);

@@ -147,9 +147,10 @@ impl World {
         }
     }
 
-    /// Adds the chain entry `p`, with defaults but for what `set` changes.
+    /// Adds the chain entry `p`, with defaults but for what `set` changes, and for a timeout so long that it cannot
+    /// hide a wake-up that is missing.
     pub(crate) fn with(mut self, processor: SocketAddr, set: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options { message_timeout: Duration::from_secs(5), ..Options::default() };
+        let mut options = Options { message_timeout: Duration::from_secs(60), ..Options::default() };
         set(&mut options);
         let name = if self.chain.is_empty() { "p".to_owned() } else { format!("p{}", self.chain.len()) };
         let config = Arc::new(Config::new(options).unwrap());

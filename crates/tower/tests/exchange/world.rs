@@ -17,9 +17,10 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tower_service::Service;
 
-/// A filter named `p` that asks the processor at `address`; `set` changes its options.
+/// A filter that asks the processor at `address`, with defaults but for what `set` changes, and for a timeout so long
+/// that it cannot hide a wake-up that is missing.
 pub fn filter(address: SocketAddr, set: impl FnOnce(&mut Options)) -> Filter {
-    let mut options = Options { message_timeout: Duration::from_secs(5), ..Options::default() };
+    let mut options = Options { message_timeout: Duration::from_secs(60), ..Options::default() };
     set(&mut options);
     let endpoint = Endpoint::Tcp(address.ip().to_string(), address.port());
     Filter {

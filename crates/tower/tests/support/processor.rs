@@ -16,6 +16,7 @@ use extproc_proto::{
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Status, Streaming};
 
@@ -80,7 +81,9 @@ impl Scripted {
             (bind, receiver)
         };
         runtime.spawn(async move {
-            let socket = TcpListenerStream::new(bound.await);
+            // With Nagle's algorithm every small answer waits for the acknowledgement of the one before.
+            let socket =
+                TcpListenerStream::new(bound.await).map(|stream| stream.inspect(|it| it.set_nodelay(true).unwrap()));
             tonic::transport::Server::builder().add_service(service).serve_with_incoming(socket).await.unwrap();
         });
         Self { address: address.await.unwrap(), seen, runtime: Some(runtime) }
