@@ -64,14 +64,14 @@ impl Headers {
     /// Removes every value of the name; false when there was none.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|(n, _)| n.as_str() != name);
+        self.entries.retain(|(n, _)| n.0 != name);
         self.entries.len() != before
     }
 
     /// The first value of the name. `name` must be lower-case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.entries.iter().find(|(n, _)| n.as_str() == name).map(|(_, v)| v)
+        self.entries.iter().find(|(n, _)| n.0 == name).map(|(_, v)| v)
     }
 
     /// The first value of the name as text; `None` also when it is not UTF-8.
@@ -82,7 +82,7 @@ impl Headers {
 
     /// Every value of the name, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.entries.iter().filter(move |(n, _)| n.as_str() == name).map(|(_, v)| v)
+        self.entries.iter().filter(move |(n, _)| n.0 == name).map(|(_, v)| v)
     }
 
     /// Whether the name is there.
