@@ -196,3 +196,32 @@ const fn body_send_mode(mode: BodyMode) -> i32 {
         BodyMode::Grpc => BodySendMode::Grpc,
     }) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::{Name, Value};
+
+    #[test]
+    fn pseudo_headers_go_first_and_values_in_raw_value() {
+        let headers: Headers = [("x-a", "1"), (":path", "/"), ("x-b", "2"), (":method", "GET")]
+            .into_iter()
+            .map(|(n, v)| (Name::from_static(n), Value::from_static(v)))
+            .collect();
+        let wire = header_map(&headers).headers;
+        let names: Vec<_> = wire.iter().map(|header| std::str::from_utf8(&header.key).unwrap()).collect();
+        assert_eq!(names, [":path", ":method", "x-a", "x-b"]);
+        assert!(wire.iter().all(|header| header.value.is_empty() && !header.raw_value.is_empty()));
+    }
+
+    #[test]
+    fn a_timeout_hides_everything_else_and_may_be_no_time_span() {
+        let message = |seconds, nanos| ProcessingResponse {
+            override_message_timeout: Some(prost_types::Duration { seconds, nanos }),
+            response: Some(Response::RequestTrailers(extproc_proto::TrailersResponse::default())),
+            ..ProcessingResponse::default()
+        };
+        assert_eq!(Reply::from(message(1, 5)), Reply::Timeout(Some(Duration::new(1, 5))));
+        assert_eq!(Reply::from(message(-1, 0)), Reply::Timeout(None));
+    }
+}

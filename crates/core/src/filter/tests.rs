@@ -101,6 +101,17 @@ fn phase_by_input() {
     insta::assert_snapshot!(table);
 }
 
+#[test]
+fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
+    let mut bench = Bench::new(Direction::Request, BodyMode::Streamed, false);
+    ["headers", "headers reply"].iter().for_each(|input| bench.run(input));
+    bench.drain();
+    bench.run("data");
+    bench.run("immediate response");
+    assert_eq!(bench.filter.poll_send(), Some(Outgoing::HalfClose));
+    assert_eq!(bench.filter.poll_send(), None);
+}
+
 const ALL: [&str; 11] =
     ["Start", "Headers", "Idle", "Collect", "Whole", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut"];
 

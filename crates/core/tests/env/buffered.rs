@@ -98,6 +98,9 @@ rows! {
 
     a_response_larger_than_the_buffer: mode("sb BU").options(|o| o.buffer_limit = 4)
         => "D 500 Internal Server Error | U  | > qh! sh | 1/2/1/1";
+    a_new_response_body_may_be_larger_than_the_buffer: mode("sb BU").options(|o| o.buffer_limit = 10)
+        .to(says("sb", answer("sb", with_length("twelve bytes", "12"))))
+        => "D 200 twelve bytes | U  | > qh! sh sb!\"hello\" | 1/3/3/1";
     a_clear_body_that_is_false_keeps_the_body: p("rb BU").to(qb(CommonResponse {
             body_mutation: Some(BodyMutation {
                 mutation: Some(extproc_proto::body_mutation::Mutation::ClearBody(false)),

@@ -147,6 +147,32 @@ fn answers_to_a_request_that_another_filter_has_ended_are_expected() {
 }
 
 #[test]
+fn nobody_waits_for_a_request_that_another_filter_has_ended() {
+    // The first filter never hears about its second chunk, and takes its time over the reply.
+    let slow: Processor = Box::new(|seen| match (seen.kind, seen.nth) {
+        ("qb", 1) => Vec::new(),
+        ("sh", _) => vec![(190, answer("sh", CommonResponse::default()))],
+        _ => ack(seen),
+    });
+    let deny = at("qb", |_| vec![(70, immediate(403, "", None))]);
+    let outcome = chain([("rb ST", slow), ("rb ST", deny)]).sends(chunked(50, &["aa", "bb", "cc"])).run();
+    assert_eq!(
+        report(&outcome),
+        ["D 403 | U incomplete", "> qh qb\"aa\" qb\"bb\" sh! | 1/4/3/1", "> qh qb\"aa\" | 1/2/2/1 imm1"]
+    );
+}
+
+#[test]
+fn a_direct_reply_ends_the_response_in_every_filter() {
+    // The first filter holds the response headers when the second one denies at the body.
+    let slow = at("sh", |_| vec![(100, answer("sh", CommonResponse::default()))]);
+    let deny = at("sb", |_| vec![(20, immediate(403, "denied", None))]);
+    let outcome = chain([("sh S", slow), ("sb ST", deny)]).gets(uc()).run();
+    assert_eq!(report(&outcome), ["D 403 denied | U ", "> qh! sh | 1/2/1/1", "> qh! sh sb\"r1\" | 1/3/3/1 imm1"]);
+    assert_eq!(outcome.closed_ms, [Some(70), Some(70)]);
+}
+
+#[test]
 fn every_stream_is_closed_and_counted_when_the_client_leaves() {
     let silent = || -> Processor { Box::new(|_| Vec::new()) };
     let mut scenario = chain([("sh S", acks()), ("sh S", silent()), ("sh S", acks())]);

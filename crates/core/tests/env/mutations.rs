@@ -145,6 +145,12 @@ fn false_lengths_are_dropped() {
 /// The processor may set a length under `allow_content_length_header`; a body that does not fit is cut.
 #[test]
 fn a_streamed_body_must_fit_the_length_that_was_set() {
+    let short = mode("sb ST")
+        .options(|o| o.allow_content_length_header = true)
+        .gets(uc())
+        .to(says("sh", answer("sh", sets(&[("content-length", "10")]))))
+        .run();
+    assert_eq!(short.d(), "200 r1r2 cut", "trailers end the body as well");
     let long = |chunk: &'static str| at("sb", move |_| vec![(0, answer("sb", crate::answers::body(chunk)))]);
     for (chunk, expected) in [("hello", "200 hellohello"), ("hell", "200 hellhell cut"), ("hello!", "200 hello! cut")] {
         let mut processor = long(chunk);

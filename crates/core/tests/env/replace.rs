@@ -35,6 +35,9 @@ rows! {
     env_183: original("rb BU sb BU").to(qh(clear_body())) => "D 200 hello | U  | > qh sh sb!\"hello\" | 1/3/3/1";
     env_184: mode("rb ST rt S").sends(chunked_t(50, &["a", "b"])).to(qh(body("newbody")))
         => "D 200 hello | U newbody +x-t: 1 | > qh sh | 1/2/2/1";
+    trailers_of_a_kept_body_are_not_processed: mode("rb ST rt S").sends(chunked_t(50, &["a", "b"]))
+        .to(qh(CommonResponse::default()))
+        => "D 200 hello | U ab +x-t: 1 | > qh sh | 1/2/2/1";
     env_186: mode("sh S").gets(empty_response()).to(says("sh", answer("sh", replacing(body("NEW RESP")))))
         => "D 200 NEW RESP | U  | > qh! sh! | 1/2/2/1";
     env_187: mode("rb BU sb BU").sends(post("hello")).to(says("qb", answer("qb", replacing(body("HELLO")))))

@@ -5,7 +5,7 @@ use extproc_core::config::RouteCacheAction;
 use extproc_proto::CommonResponse;
 
 use crate::answers::{answer, body, says, sets};
-use crate::exchange::{Scenario, post};
+use crate::exchange::{Scenario, chunked, post};
 use crate::{mode, with};
 
 fn clearing(common: CommonResponse) -> CommonResponse {
@@ -25,6 +25,7 @@ fn when_the_route_is_chosen_again() {
         ("ENV-364", action(RouteCacheAction::Clear), "qh", route(), true, "1/2/2/1"),
         ("CLEAR, nothing changed", action(RouteCacheAction::Clear), "qh", CommonResponse::default(), false, "1/2/2/1"),
         ("ENV-366", mode("rb BU").sends(post("hello")), "qb", clearing(route()), true, "1/3/3/1"),
+        ("a chunk", mode("rb ST").sends(chunked(50, &["a"])), "qb", clearing(route()), false, "1/4/4/1"),
         ("ENV-367", Scenario::default(), "sh", clearing(route()), false, "1/2/2/1"),
         ("ENV-367 no mutation", Scenario::default(), "sh", clearing(CommonResponse::default()), false, "1/2/2/1"),
         ("ENV-368", Scenario::default(), "qh", clearing(sets(&[("host", "q")])), true, "1/2/2/1 rej1"),

@@ -93,6 +93,9 @@ fn lengths() {
         assert_eq!(outcome.upstream.only(&["content-length"]), upstream, "{id}");
         assert_eq!(outcome.downstream.only(&["content-length"]), upstream, "{id}");
     }
+    let empty = crate::exchange::request("POST", &[("content-length", "0")]);
+    let header_only = mode("rb ST").sends(empty).run();
+    assert_eq!(header_only.upstream.only(&["content-length"]), "content-length: 0", "no body, no framing to change");
     let kept = Scenario::default().sends(large(50_000, 5_000)).run();
     assert_eq!(kept.upstream.only(&["content-length"]), "content-length: 50000", "ENV-224");
 }
@@ -102,6 +105,7 @@ fn env_401_to_404_when_the_stream_is_closed() {
     for (id, scenario, closed, end) in [
         ("ENV-401", mode("sh K").sends(chunked(50, &["a", "b"])), 0, 150),
         ("ENV-402", Scenario::default().gets(uc()), 0, 150),
+        ("ENV-403", mode("rb BU sh K").sends(post("hello")).gets(uc()).upstream_takes(100), 100, 250),
         ("ENV-404", mode("rb ST sh K").sends(chunked(50, &["a"])), 100, 100),
         ("ENV-406", mode("st S").gets(slow_u5()), 60, 60),
     ] {
