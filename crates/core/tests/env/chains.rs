@@ -2,7 +2,7 @@
 
 use extproc_core::chain::Effect;
 use extproc_core::filter::StreamEvent;
-use extproc_core::{LocalReply, Options};
+use extproc_core::{Direction, LocalReply, Options};
 use extproc_proto::CommonResponse;
 
 use crate::answers::{ack, answer, at, body, immediate, new_body, option, says, sets};
@@ -227,4 +227,30 @@ fn no_chain_holds_more_than_the_sum_of_its_limits() {
 fn an_empty_chain_of_configurations_is_a_chain() {
     let outcome = Scenario { options: Vec::new(), processors: Vec::new(), ..with(|_| ()) }.run();
     assert_eq!(report(&outcome), ["D 200 hello | U "]);
+}
+
+#[test]
+fn nothing_follows_a_direct_reply() {
+    let configs = [mode("sh S"), mode("sh S")].map(|mut scenario| scenario.options.remove(0));
+    let configs = configs.map(|options| std::sync::Arc::new(extproc_core::Config::new(options).unwrap()));
+    let mut chain = extproc_core::FilterChain::new(configs);
+    #[allow(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
+    let now = std::time::Instant::now();
+    for (_, event) in crate::exchange::get() {
+        chain.handle_http(now, Direction::Request, event).unwrap();
+    }
+    let ack = |kind| answer(kind, CommonResponse::default());
+    chain.handle_stream(now, 0, ack("qh"));
+    chain.handle_stream(now, 1, ack("qh"));
+    for (_, event) in crate::exchange::u5() {
+        chain.handle_http(now, Direction::Response, event).unwrap();
+    }
+    chain.handle_stream(now, 1, ack("sh"));
+    chain.respond(now, LocalReply::new(extproc_core::RequestKind::default(), 503, "gone".into(), "timeout"));
+    // The first filter held the upstream's response; its answer comes too late.
+    chain.handle_stream(now, 0, ack("sh"));
+    let parts = std::iter::from_fn(|| chain.poll_forward(Direction::Response)).count();
+    assert_eq!(parts, 2, "headers and body of the reply");
+    assert!(chain.is_done(Direction::Response));
+    assert_eq!(chain.poll_timeout(), None);
 }
