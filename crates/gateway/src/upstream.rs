@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use extproc_tower::{Refusal, RequestBody};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -89,6 +89,7 @@ impl Upstream {
         if let Some(Ok(host)) = named.map(|it| HeaderValue::from_str(it.as_str())) {
             head.headers.insert(header::HOST, host);
         }
+        declare_length(&mut head, &body);
         head.version = Version::HTTP_11;
         head.uri = target(authority, &head.uri);
         let limits =
@@ -112,6 +113,21 @@ impl Upstream {
         let endpoint = target.backend.endpoint(target.tickets.fetch_add(1, Ordering::Relaxed))?;
         let index = target.backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
         target.authorities.get(index)
+    }
+}
+
+/// Says how the body is framed where hyper would not: it sends no body of unknown length with GET and its like unless
+/// it is told to, and does not tell servers that an empty body is meant (RFC 9110, 8.6; the methods are Envoy's).
+fn declare_length(head: &mut http::request::Parts, body: &impl Body) {
+    if head.headers.contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    if !body.is_end_stream() {
+        if body.size_hint().exact().is_none() {
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    } else if ![Method::GET, Method::HEAD, Method::DELETE, Method::TRACE].contains(&head.method) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
 }
 

@@ -85,6 +85,26 @@ async fn framing_is_kept() {
 }
 
 #[tokio::test]
+async fn requests_of_any_method_keep_their_bodies() {
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).start().await;
+    let chunked = "transfer-encoding: chunked\r\n\r\n2\r\naa\r\n0\r\n\r\n";
+    for (method, rest, has, end) in [
+        ("GET", chunked, "transfer-encoding: chunked\n", "\n\naa"),
+        ("GET", "content-length: 2\r\n\r\naa", "content-length: 2\n", "\n\naa"),
+        ("DELETE", chunked, "transfer-encoding: chunked\n", "\n\naa"),
+        ("POST", "\r\n", "content-length: 0\n", "\n\n"),
+        ("OPTIONS", "\r\n", "content-length: 0\n", "\n\n"),
+        ("GET", "\r\n", "host: a\n", "\n\n"),
+    ] {
+        let request = format!("{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{rest}");
+        let answer = raw(gateway.address, request.as_bytes()).await;
+        assert!(answer.contains(has) && answer.ends_with(end), "{method} {rest}: {answer}");
+        assert_eq!(answer.contains("\ncontent-length: 0\n"), has == "content-length: 0\n", "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn trailers_pass_in_both_directions() {
     let upstream = Upstream::echo().await;
     let gateway = World::new(upstream.address).start().await;
