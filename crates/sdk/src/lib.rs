@@ -143,3 +143,8 @@ pub enum LocalReplyScope {
     /// Those of the processors in front of the one that replied, last to first.
     Earlier,
 }
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
