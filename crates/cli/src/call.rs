@@ -117,7 +117,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     // The gateway takes messages of any size too.
     let client = ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX);
     let log = Dialogue::new(Arc::new(config), client, request.clone(), response.clone(), args.chunk).run().await?;
-    anstream::print!("{}", report::render(&log, &request, &response));
+    crate::text::print(report::render(&log, &request, &response));
     match log.verdict() {
         Some(broken) => Err(Failure::Ran(anyhow::Error::msg(broken))),
         None => Ok(()),

@@ -58,11 +58,11 @@ pub(crate) async fn run(args: Args) -> Outcome {
         return Err(Failure::usage(format!("no scenario matches {wanted:?}; without a filter all are listed")));
     }
     if args.explain.is_some() {
-        anstream::print!("{}", report.explain());
+        crate::text::print(report.explain());
     } else if args.json {
-        anstream::println!("{}", serde_json::to_string_pretty(&report.json())?);
+        crate::text::println(serde_json::to_string_pretty(&report.json())?);
     } else {
-        anstream::print!("{}", report.table());
+        crate::text::print(report.table());
     }
     if report.is_failure() { Err(Failure::Differs) } else { Ok(()) }
 }

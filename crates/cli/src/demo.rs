@@ -51,7 +51,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
         stack::ready(proxy, chain).await?;
         if !args.json {
             let front = args.front();
-            anstream::println!("six processors in front of an echo upstream, behind the {front} at http://{proxy}");
+            crate::text::println(format_args!(
+                "six processors in front of an echo upstream, behind the {front} at http://{proxy}"
+            ));
         }
         log.take();
         let differing = walk_all(&args, proxy, &log, chain).await?;
@@ -59,7 +61,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         if args.once {
             return if differing { Err(Failure::Differs) } else { Ok(()) };
         }
-        anstream::print!("{}", print::invitation(proxy));
+        crate::text::print(print::invitation(proxy));
         stop.await;
         Ok(())
     };
@@ -93,13 +95,13 @@ async fn walk_all(
                 2 => format!("{}{}", print::more(), print::short(walk, &differences)),
                 _ => print::short(walk, &differences),
             };
-            anstream::print!("{text}");
+            crate::text::print(&text);
         }
     }
     if args.json {
-        anstream::println!("{}", serde_json::to_string_pretty(&report)?);
+        crate::text::println(serde_json::to_string_pretty(&report)?);
     } else {
-        anstream::print!("{}", print::summary(&report));
+        crate::text::print(print::summary(&report));
     }
     Ok(report.differs())
 }

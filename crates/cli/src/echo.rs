@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let listen = args.listen.or_else(|| args.port.map(Listen::all)).unwrap_or_else(default_listen);
     let stop = shutdown::requested()?;
     let server = Server::bind(&listen, args.message).await?;
-    anstream::println!("echo upstream at http://{}", server.local_addr());
+    crate::text::println(format_args!("echo upstream at http://{}", server.local_addr()));
     server.serve(stop).await;
     Ok(())
 }

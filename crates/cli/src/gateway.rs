@@ -47,17 +47,17 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let config = args.config()?;
     let plan = config.plan().map_err(Failure::usage)?;
     if args.print_effective {
-        anstream::println!("{}", config.effective().map_err(Failure::usage)?);
+        crate::text::println(config.effective().map_err(Failure::usage)?);
         return Ok(());
     }
     if args.check {
-        anstream::println!("{}: ok", args.name());
+        crate::text::println(format_args!("{}: ok", args.name()));
         return Ok(());
     }
     let stop = shutdown::requested()?;
     let gateway = Gateway::bind(plan).await?;
     for address in (0..).map_while(|listener| gateway.local_addr(listener)) {
-        anstream::println!("gateway at http://{address}");
+        crate::text::println(format_args!("gateway at http://{address}"));
     }
     gateway.serve_with_shutdown(stop).await;
     Ok(())

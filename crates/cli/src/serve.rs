@@ -65,7 +65,7 @@ const SINK: &str = "sink";
 pub(crate) async fn run(args: Args) -> Outcome {
     if args.list {
         for (name, about) in SAMPLES {
-            anstream::println!("{name:<10} {about}");
+            crate::text::println(format_args!("{name:<10} {about}"));
         }
         return Ok(());
     }
@@ -104,7 +104,7 @@ impl Args {
     fn sample(&self, name: &str, reveal: &Reveal) -> BoxProcessor {
         match name {
             "trivial" => BoxProcessor::new(reveal.wrap(Trivial)),
-            "timer" => BoxProcessor::new(reveal.wrap(Timer)),
+            "timer" => BoxProcessor::new(reveal.wrap(Timer::new())),
             "echo" => BoxProcessor::new(reveal.wrap(Echo)),
             "digest" => BoxProcessor::new(reveal.wrap(Digest)),
             "decorated" => BoxProcessor::new(reveal.wrap(decorated())),

@@ -1,6 +1,7 @@
 //! Text for people: styles, aligned tables, header lists with what changed.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 
 pub(crate) use clap::builder::styling::{AnsiColor, Style};
 
@@ -14,6 +15,17 @@ pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// Removed, or wrong.
 pub(crate) const RED: Style = AnsiColor::Red.on_default();
+
+/// Writes to stdout, without colours when it is no terminal. That nobody reads any more is no failure of the command.
+pub(crate) fn print(text: impl fmt::Display) {
+    let mut out = anstream::stdout().lock();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// As [`print`], with a line end.
+pub(crate) fn println(text: impl fmt::Display) {
+    print(format_args!("{text}\n"));
+}
 
 /// Rows of cells; a cell has lines. Columns are as wide as their widest line, the last one is not padded.
 #[derive(Debug)]

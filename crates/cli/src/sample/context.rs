@@ -64,3 +64,53 @@ impl Processor for Context {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use extproc::BodyMode;
+    use extproc::testing::Script;
+
+    use super::*;
+
+    /// An exchange with these header, request body and response body.
+    fn script(id: Option<&'static str>, sent: &'static str, answer: &'static str) -> Script {
+        let headers = [(":method", "POST"), (":path", "/a?b")].into_iter().chain(id.map(|id| (ID, id)));
+        Script::new()
+            .modes(BodyMode::Buffered, BodyMode::Buffered)
+            .request_headers(headers)
+            .request_body(sent, true)
+            .response_headers([(":status", "200")])
+            .response_body(answer, true)
+    }
+
+    const ANSWER: &str = r#"{"path": "/a?b"}"#;
+
+    #[tokio::test]
+    async fn the_id_comes_back() {
+        let expected =
+            ["request_headers x-context-id=abc", "request_body", "response_headers", "response_body x-context-id=abc"];
+        assert_eq!(script(Some("abc"), "abc", ANSWER).run(Context::default()).await.lines(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_fails_the_stream() {
+        for (sent, answer, replies) in
+            [("other", ANSWER, 1), ("abc", r#"{"path": "/other"}"#, 3), ("abc", "no JSON", 3), ("abc", "[]", 3)]
+        {
+            let transcript = script(Some("abc"), sent, answer).run(Context::default()).await;
+            assert_eq!((transcript.replies.len(), transcript.status.is_err()), (replies, true), "{sent} {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_id_everything_passes() {
+        for (id, always, first) in [
+            (None, false, "request_headers"),
+            (None, true, "request_headers x-context-id="),
+            (Some(""), false, "request_headers"),
+        ] {
+            let lines = script(id, "any", "any").run(Context { always }).await.lines();
+            assert_eq!(lines, [first, "request_body", "response_headers", "response_body"], "{id:?} {always}");
+        }
+    }
+}

@@ -60,7 +60,52 @@ fn hex(tenant: &str, method: &str, path: &str, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use extproc::BodyMode;
+    use extproc::testing::Script;
+
+    use super::super::decorated;
     use super::*;
+
+    const GET: [(&str, &str); 2] = [(":method", "GET"), (":path", "/something")];
+    const POST: [(&str, &str); 3] = [(":method", "POST"), (":path", "/something"), ("content-length", "3")];
+    const NONE: [(&str, &str); 0] = [];
+
+    const OF_GET: &str = "x-request-digest=860d64d6465b9e9886050295087e8a547b3e7a3c40e79d26147b50a97b9ac2c6";
+    const OF_POST: &str = "x-request-digest=82141d90af407510c2d32dbbeeaf17a6d6e8a23d83f40a1f74446c5c9a6fe664";
+
+    fn bodiless() -> Script {
+        Script::new().modes(BodyMode::Buffered, BodyMode::Buffered).request_only(GET).response_only(NONE)
+    }
+
+    fn with_body() -> Script {
+        let script = Script::new().modes(BodyMode::Buffered, BodyMode::Buffered);
+        script.request_headers(POST).request_body("abc", true).response_headers(NONE).response_body("x", true)
+    }
+
+    #[tokio::test]
+    async fn it_is_on_the_request_and_on_its_response() {
+        let expected = [format!("request_headers {OF_GET}"), format!("response_headers {OF_GET}")];
+        assert_eq!(bodiless().run(Digest).await.lines(), expected);
+        let expected = [
+            "request_headers".to_owned(),
+            format!("request_body {OF_POST}"),
+            format!("response_headers {OF_POST}"),
+            "response_body".to_owned(),
+        ];
+        assert_eq!(with_body().run(Digest).await.lines(), expected);
+    }
+
+    #[tokio::test]
+    async fn as_functions_it_is_on_the_request_only() {
+        let expected = [format!("request_headers {OF_GET}"), "response_headers".to_owned()];
+        assert_eq!(bodiless().run(decorated()).await.lines(), expected);
+        assert_eq!(with_body().run(decorated()).await.lines()[1], format!("request_body {OF_POST}"));
+    }
+
+    #[tokio::test]
+    async fn a_response_alone_has_no_digest() {
+        assert_eq!(Script::new().response_only(NONE).run(Digest).await.lines(), ["response_headers"]);
+    }
 
     #[test]
     fn golden_values() {

@@ -37,3 +37,39 @@ impl Processor for Echo {
         Err(headers.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone())).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use extproc::BodyMode;
+    use extproc::testing::Script;
+
+    use super::*;
+
+    fn script(word: &str) -> Script {
+        let headers = [(":method", "POST"), ("content-length", "2"), ("x-a", "1"), ("x-a", "2"), ("x-echo-only", word)];
+        Script::new().modes(BodyMode::Buffered, BodyMode::None).request_headers(headers).request_body("hi", true)
+    }
+
+    #[tokio::test]
+    async fn the_client_gets_its_own_headers_and_body() {
+        let lines = script("true").run(Echo).await.lines();
+        let reply = r#"immediate 200 x-a=1 x-a+=2 x-echo-only=true body="hi" details=echo_only"#;
+        assert_eq!(lines, ["request_headers", reply]);
+    }
+
+    #[tokio::test]
+    async fn eight_words_mean_yes() {
+        for word in ["t", "T", "true", "True", "y", "Y", "yes", "Yes"] {
+            assert!(script(word).run(Echo).await.lines()[1].starts_with("immediate 200"), "{word}");
+        }
+        for word in ["", "no", "1", "TRUE", "on", "YES"] {
+            assert_eq!(script(word).run(Echo).await.lines(), ["request_headers", "request_body"], "{word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_body_nothing_is_echoed() {
+        let script = Script::new().request_only([(":method", "GET"), ("x-echo-only", "true")]);
+        assert_eq!(script.run(Echo).await.lines(), ["request_headers"]);
+    }
+}

@@ -2,16 +2,26 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A start by the wall clock, and a duration that never goes backwards.
+/// The time by the wall, and by a clock that never goes backwards.
+pub(crate) type Clock = fn() -> (SystemTime, Instant);
+
+/// The machine's clocks.
+pub(super) fn machine() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
+}
+
+/// When something began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopwatch {
+    clock: Clock,
     started: SystemTime,
     since: Instant,
 }
 
 impl Stopwatch {
-    pub(super) fn start() -> Self {
-        Self { started: SystemTime::now(), since: Instant::now() }
+    pub(super) fn start(clock: Clock) -> Self {
+        let (started, since) = clock();
+        Self { clock, started, since }
     }
 
     /// The start as RFC 3339 in UTC, with 0, 3, 6 or 9 digits of a second.
@@ -20,7 +30,7 @@ impl Stopwatch {
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        self.since.elapsed()
+        (self.clock)().1 - self.since
     }
 }
 

@@ -36,3 +36,25 @@ impl Processor for Trivial {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use extproc::testing::Script;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_id_is_copied_both_ways_if_there_is_one() {
+        for (id, copied) in [(Some(("x-request-id", "7")), " x-extra-request-id=7"), (None, "")] {
+            let script = Script::new().request_only(id).response_only([(":status", "200")]);
+            let expected = [format!("request_headers{copied}"), format!("response_headers{copied}")];
+            assert_eq!(script.run(Trivial).await.lines(), expected, "{id:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_alone_has_no_id() {
+        let script = Script::new().response_only([("x-request-id", "7")]);
+        assert_eq!(script.run(Trivial).await.lines(), ["response_headers"]);
+    }
+}

@@ -64,7 +64,7 @@ pub(super) async fn serve(
 
 /// The line that scripts wait for.
 pub(super) fn announce(name: &str, place: &str) {
-    anstream::println!("Starting Envoy ExternalProcessor \"{name}\" at {place}");
+    crate::text::println(format_args!("Starting Envoy ExternalProcessor \"{name}\" at {place}"));
 }
 
 async fn mark<S: ExternalProcessor>(
