@@ -43,15 +43,19 @@ impl Headers {
         Self { entries: Vec::with_capacity(capacity) }
     }
 
-    /// Adds an entry behind all others, also when the name is there already.
+    /// Adds an entry behind all others, also when the name is there already; a pseudo header behind the pseudo headers.
     pub fn append(&mut self, name: Name, value: Value) {
-        self.entries.push((name, value));
+        let behind = name.is_pseudo().then(|| self.entries.iter().position(|(n, _)| !n.is_pseudo())).flatten();
+        match behind {
+            Some(index) => self.entries.insert(index, (name, value)),
+            None => self.entries.push((name, value)),
+        }
     }
 
     /// Replaces every value of the name by this one, at the place of the first; adds it when absent.
     pub fn set(&mut self, name: Name, value: Value) {
         let Some(first) = self.entries.iter().position(|(n, _)| *n == name) else {
-            return self.entries.push((name, value));
+            return self.append(name, value);
         };
         let mut index = 0;
         self.entries.retain(|(n, _)| {
@@ -154,13 +158,17 @@ impl IntoIterator for Headers {
 
 impl Extend<(Name, Value)> for Headers {
     fn extend<I: IntoIterator<Item = (Name, Value)>>(&mut self, entries: I) {
-        self.entries.extend(entries);
+        let entries = entries.into_iter();
+        self.entries.reserve(entries.size_hint().0);
+        entries.for_each(|(name, value)| self.append(name, value));
     }
 }
 
 impl FromIterator<(Name, Value)> for Headers {
     fn from_iter<I: IntoIterator<Item = (Name, Value)>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect() }
+        let mut headers = Self::new();
+        headers.extend(entries);
+        headers
     }
 }
 
@@ -308,6 +316,15 @@ mod tests {
         assert_eq!(map, headers(&[("a", "9"), ("b", "2"), ("c", "4")]));
         map.set(Name::from_static("d"), Value::from_static("5"));
         assert_eq!(map.get_str("d"), Some("5"));
+    }
+
+    #[test]
+    fn pseudo_headers_stand_in_front() {
+        let mut map = headers(&[("a", "1"), (":path", "/"), ("b", "2"), (":method", "GET")]);
+        map.set(Name::from_static(":scheme"), Value::from_static("http"));
+        map.set(Name::from_static("c"), Value::from_static("3"));
+        let names: Vec<_> = map.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [":path", ":method", ":scheme", "a", "b", "c"]);
     }
 
     #[test]

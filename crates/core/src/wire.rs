@@ -171,19 +171,14 @@ fn message(request: Request) -> Box<Message> {
     })
 }
 
-/// Pseudo headers first; values in `raw_value` only.
+/// In the order of the map, pseudo headers first; values in `raw_value` only.
 fn header_map(headers: &Headers) -> HeaderMap {
-    let mut wire = Vec::with_capacity(headers.len());
-    for pseudo in [true, false] {
-        for (name, value) in headers.iter().filter(|(name, _)| name.is_pseudo() == pseudo) {
-            wire.push(HeaderValue {
-                key: name.clone().into_bytes(),
-                raw_value: value.clone().into_bytes(),
-                ..HeaderValue::default()
-            });
-        }
-    }
-    HeaderMap { headers: wire }
+    let wire = headers.iter().map(|(name, value)| HeaderValue {
+        key: name.clone().into_bytes(),
+        raw_value: value.clone().into_bytes(),
+        ..HeaderValue::default()
+    });
+    HeaderMap { headers: wire.collect() }
 }
 
 const fn body_send_mode(mode: BodyMode) -> i32 {
