@@ -138,6 +138,9 @@ const fn direction(said: Said) -> Option<Direction> {
     }
 }
 
+/// The status of every upstream's response, and of nothing else.
+const UPSTREAM: u16 = 207;
+
 /// Every outlet gives its items in an order that the sink can follow, and nothing after a last one.
 fn in_order(case: &Case, outcome: &Outcome) -> Result<(), String> {
     #[derive(Clone, Copy, Default)]
@@ -194,7 +197,15 @@ fn in_order(case: &Case, outcome: &Outcome) -> Result<(), String> {
             }
             Entry::Forward(direction, part) => {
                 let late = cut || *direction == Direction::Request && cancelled;
-                if late { Some("a part after the end".to_owned()) } else { sinks[index(*direction)].take(part) }
+                let upstreams = matches!(part, Forward::Headers(headers, _) if headers.status() == Some(UPSTREAM));
+                if late {
+                    Some("a part after the end".to_owned())
+                } else if cancelled && upstreams && outcome.ending != Ending::Complete {
+                    // A response that was complete inside the chain goes on.
+                    Some("the upstream's response after it was cancelled".to_owned())
+                } else {
+                    sinks[index(*direction)].take(part)
+                }
             }
             Entry::Fed(..) | Entry::GaveUp(_) | Entry::Respond(_) | Entry::Reply(..) | Entry::Timeout => None,
         };
