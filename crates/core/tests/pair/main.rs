@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(clippy::disallowed_methods, reason = "the environment chooses where to begin and how long to go on")]
 
+mod anything;
 mod case;
 mod faulty;
 mod found;
