@@ -111,10 +111,11 @@ where
     S: Service<Request<RequestBody<B>>>,
     B: Body<Data = Bytes>,
 {
-    pub(crate) fn new(filters: Arc<[Filter]>, request: Request<B>, kind: RequestKind, service: S) -> Self {
+    pub(crate) fn new(filters: Arc<[Filter]>, request: Request<B>, service: S) -> Self {
         let shared = Arc::new(Shared::new(Arc::clone(&filters)));
         let (headers, head, body) = crate::http::split(request);
         let end = body.is_end_stream();
+        let kind = RequestKind::of(&headers);
         let sides = filters.iter().map(|_| Side::Unopened).collect();
         feed(&shared, Direction::Request, HttpEvent::Headers(headers, end));
         Self {

@@ -109,24 +109,23 @@ where
     UB: Body<Data = Bytes>,
     UB::Error: Into<BoxError>,
 {
-    let kind = kind_of(&request);
     if filters.is_empty() {
+        let kind = kind_of(&request);
         let request = request.map(RequestBody::direct);
         return Exchange { kind: Kind::Direct { idle: Some((upstream, request)), call: None, kind } };
     }
     let version = request.version();
-    let driver = Box::pin(Driver::new(filters, request, kind, upstream));
+    let driver = Box::pin(Driver::new(filters, request, upstream));
     Exchange { kind: Kind::Driven { driver: Some(driver), version } }
 }
 
-/// What of a request decides the form of replies to it.
-#[must_use]
-pub fn kind_of<B>(request: &Request<B>) -> RequestKind {
+/// What [`RequestKind::of`] finds, without the headers of the core.
+fn kind_of<B>(request: &Request<B>) -> RequestKind {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let grpc = content_type.strip_prefix(b"application/grpc");
     RequestKind {
         head: request.method() == Method::HEAD,
-        grpc: grpc.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';'))),
+        grpc: grpc.is_some_and(|rest| matches!(rest.first(), None | Some(b'+'))),
     }
 }
 

@@ -8,5 +8,6 @@ mod processor;
 mod world;
 
 mod bodies;
+mod connections;
 mod faults;
 mod headers;
