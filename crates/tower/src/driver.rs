@@ -336,7 +336,9 @@ where
     }
 
     fn poll_upstream(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.as_mut().make_request();
+        // What a processor just said of the route, or of the upstream, comes before the request to it.
+        let mut moved = self.as_mut().run_effects();
+        moved |= self.as_mut().make_request();
         let mut this = self.project();
         if let (Some(_), Some(service)) = (&this.waiting, &mut *this.service) {
             match service.poll_ready(cx) {

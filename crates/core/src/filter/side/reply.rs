@@ -19,9 +19,6 @@ impl Side {
         let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
         let ended = self.order == Order::Ended;
         match &mut self.phase {
-            Phase::Headers(_) if reply.replace && reply.body == BodyChange::Streamed => {
-                Err(Violation::StreamedOutsideDuplex.into())
-            }
             Phase::Headers(held) => {
                 cx.accept(self.direction);
                 let mutates = reply.mutation.is_some();
@@ -67,9 +64,7 @@ impl Side {
 
     pub(in crate::filter) fn on_body_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
         match &mut self.phase {
-            Phase::Whole(_) | Phase::Chunks(_) if reply.body == BodyChange::Streamed => {
-                Err(Violation::StreamedOutsideDuplex.into())
-            }
+            Phase::Chunks(_) if reply.body == BodyChange::Streamed => Err(Violation::StreamedOutsideDuplex.into()),
             Phase::Whole(_) => self.on_whole_reply(cx, reply),
             Phase::Chunks(chunks) => {
                 let Some((data, end)) = chunks.pop() else {
@@ -170,11 +165,20 @@ impl Side {
         if let Some(headers) = &mut held.headers {
             cx.mutate(headers, reply.mutation, scope)?;
         }
-        if let BodyChange::Replace(body) = reply.body {
-            held.replace_body(body);
-            if self.direction == Direction::Request && held.bytes() > cx.config.options().buffer_limit {
-                return Err(Cause::Overflow(self.direction));
+        match reply.body {
+            BodyChange::Replace(body) => {
+                held.replace_body(body);
+                if self.direction == Direction::Request && held.bytes() > cx.config.options().buffer_limit {
+                    return Err(Cause::Overflow(self.direction));
+                }
             }
+            // Envoy takes it for a body of no length when it checks the content-length, and for no change otherwise.
+            BodyChange::Streamed => {
+                if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, 0)) {
+                    return Err(Violation::LengthMismatch.into());
+                }
+            }
+            BodyChange::Keep => {}
         }
         if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, held.bytes())) {
             return Err(Violation::LengthMismatch.into());
@@ -217,11 +221,19 @@ impl Side {
     }
 
     /// CONTINUE_AND_REPLACE: nothing more of this direction is processed.
-    fn replace(&mut self, held: Held, body: BodyChange) {
+    fn replace(&mut self, mut held: Held, body: BodyChange) {
         self.mode.body = BodyMode::None;
         self.mode.trailers = false;
-        let BodyChange::Replace(body) = body else {
-            return self.release(held);
+        let body = match body {
+            BodyChange::Replace(body) => body,
+            BodyChange::Keep => return self.release(held),
+            // Envoy makes room for a body that it then does not find here.
+            BodyChange::Streamed => {
+                if let Some(headers) = &mut held.headers {
+                    headers.remove(CONTENT_LENGTH);
+                }
+                return self.release(held);
+            }
         };
         let Held { headers, has_data, trailers, .. } = held;
         let ended = self.order == Order::Ended;
