@@ -55,7 +55,7 @@ impl Peers {
     pub async fn finish(self) -> (Vec<Message>, Option<Received>) {
         let mut received = None;
         for upstream in self.upstreams {
-            received = received.or(upstream.finish(Duration::from_secs(2)).await);
+            received = received.or(upstream.finish(Duration::from_secs(2)).await.into_iter().next());
         }
         let messages = match self.processor {
             Some(processor) => processor.finish(Duration::from_secs(2)).await,

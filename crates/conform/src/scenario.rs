@@ -67,6 +67,10 @@ pub struct Scenario {
     /// How the messages that the processor sees are compared.
     #[serde(default)]
     pub messages: Messages,
+    /// Fields of the transcript (with everything below them) that are a race in Envoy itself, each with the reason. They
+    /// are neither compared nor recorded.
+    #[serde(default)]
+    pub races: BTreeMap<String, String>,
     /// Targets that cannot run it, each with the reason.
     #[serde(default)]
     pub skip: BTreeMap<TargetKind, String>,

@@ -1,6 +1,9 @@
 //! What scenarios are run on.
 
+pub mod core;
 pub mod envoy;
+pub mod gateway;
+mod options;
 
 use std::fmt;
 use std::future::Future;
@@ -74,6 +77,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub trait Target: Send + Sync {
     /// Which one it is.
     fn kind(&self) -> TargetKind;
+
+    /// Whether its transcripts tell why a response was what it was.
+    fn tells_details(&self) -> bool {
+        true
+    }
 
     /// Runs one scenario, once.
     fn run<'a>(

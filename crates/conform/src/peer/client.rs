@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::http1::{Body, Head, Reader, write_chunk, write_end, write_fields};
 use crate::scenario::Request;
@@ -146,8 +147,13 @@ impl<'a> Client<'a> {
         if let Some(body) = &request.body {
             builder = builder.header("content-length", body.bytes().len());
         }
-        let frames = tokio_stream::wrappers::UnboundedReceiverStream::new(body);
-        let message = builder.body(BodyExt::boxed_unsync(StreamBody::new(frames)))?;
+        let body = match (&request.body, &request.chunks) {
+            // The end is known with the last byte, and stands in the same frame.
+            (Some(body), _) => Full::new(Bytes::from(body.bytes())).map_err(|never| match never {}).boxed_unsync(),
+            (None, Some(_)) => StreamBody::new(UnboundedReceiverStream::new(body)).boxed_unsync(),
+            (None, None) => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+        };
+        let message = builder.body(body)?;
         let exchange = async {
             let (_, response) = tokio::join!(self.send_frames(parts), sender.send_request(message));
             if let Ok(response) = response {
@@ -165,12 +171,9 @@ impl<'a> Client<'a> {
     /// Feeds the body frames with their pauses.
     async fn send_frames(&self, parts: mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>) {
         let request = self.request;
-        if let Some(body) = &request.body {
-            // Nobody listening any more is the data plane's right.
-            let _ = parts.send(Ok(Frame::data(body.bytes().into())));
-        }
         for chunk in request.chunks.iter().flatten() {
             sleep(request.pause.duration()).await;
+            // Nobody listening any more is the data plane's right.
             let _ = parts.send(Ok(Frame::data(chunk.bytes().into())));
         }
         if request.unfinished {

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -47,9 +48,15 @@ impl ProcessorPeer {
         let address = listener.local_addr()?;
         let service = ExternalProcessorServer::new(Scripted { script: Arc::new(script), record: Arc::clone(&record) });
         let serving = tokio::spawn(async move {
-            let router = tonic::transport::Server::builder().tcp_nodelay(true).add_service(service);
+            // Small answers must not wait for the acknowledgement of earlier ones.
+            let incoming = TcpListenerStream::new(listener).map(|stream| {
+                let stream = stream?;
+                stream.set_nodelay(true)?;
+                Ok::<_, std::io::Error>(stream)
+            });
+            let router = tonic::transport::Server::builder().add_service(service);
             // It ends when the peer is dropped; whatever goes wrong before shows in the transcript.
-            let _ = router.serve_with_incoming(TcpListenerStream::new(listener)).await;
+            let _ = router.serve_with_incoming(incoming).await;
         });
         Ok(Self { address, record, _reserved: None, serving: Some(serving) })
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -15,7 +16,7 @@ use super::http1::{Body, Head, Reader, write_chunk, write_end, write_fields};
 use crate::scenario::Upstream;
 use crate::transcript::{End, Received};
 
-/// An upstream that listens, answers by script and takes down the first request.
+/// An upstream that listens, answers by script and takes down the requests.
 #[derive(Debug)]
 pub struct UpstreamPeer {
     address: SocketAddr,
@@ -28,7 +29,7 @@ pub struct UpstreamPeer {
 #[derive(Debug)]
 struct Record {
     route: usize,
-    request: Mutex<Option<Received>>,
+    requests: Mutex<Vec<Received>>,
     /// How many requests have begun and not ended.
     open: watch::Sender<usize>,
 }
@@ -39,7 +40,7 @@ impl UpstreamPeer {
     /// # Errors
     /// When no port can be had.
     pub async fn start(route: usize, script: &Upstream) -> std::io::Result<Self> {
-        let record = Arc::new(Record { route, request: Mutex::new(None), open: watch::Sender::new(0) });
+        let record = Arc::new(Record { route, requests: Mutex::default(), open: watch::Sender::new(0) });
         if script.unreachable {
             let socket = reserve()?;
             return Ok(Self { address: socket.local_addr()?, record, _reserved: Some(socket), listening: None });
@@ -56,12 +57,12 @@ impl UpstreamPeer {
         self.address
     }
 
-    /// The first request, once it has ended or the patience has.
-    pub async fn finish(self, patience: Duration) -> Option<Received> {
+    /// The requests in order of arrival, once they have ended or the patience has.
+    pub async fn finish(self, patience: Duration) -> Vec<Received> {
         let mut open = self.record.open.subscribe();
         // After this time the record shows a request that was neither finished nor cut.
         let _ = timeout(patience, open.wait_for(|open| *open == 0)).await;
-        self.record.request.lock().unwrap_or_else(PoisonError::into_inner).take()
+        std::mem::take(&mut *self.record.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -95,18 +96,18 @@ async fn serve(stream: TcpStream, script: Upstream, record: Arc<Record>) {
     let Ok(Some(head)) = reader.head().await else { return };
     record.open.send_modify(|open| *open += 1);
     let mut body = Body::default();
-    record.put(&head, &body);
+    let place = record.add(&head);
     let framing = head.framing(false);
     if script.early {
         let (_, answered) = tokio::join!(reader.body(framing, &mut body), answer(&mut write, &script, &head));
-        record.put(&head, &body);
+        record.update(place, &body);
         record.open.send_modify(|open| *open -= 1);
         if answered.is_err() {
             return;
         }
     } else {
         reader.body(framing, &mut body).await;
-        record.put(&head, &body);
+        record.update(place, &body);
         record.open.send_modify(|open| *open -= 1);
         if body.end == End::Complete && answer(&mut write, &script, &head).await.is_err() {
             return;
@@ -117,17 +118,28 @@ async fn serve(stream: TcpStream, script: Upstream, record: Arc<Record>) {
 }
 
 impl Record {
-    fn put(&self, head: &Head, body: &Body) {
-        let mut request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
-        *request = Some(Received {
+    /// Adds a request of which the head has come, and tells its place.
+    fn add(&self, head: &Head) -> usize {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push(Received {
             route: self.route,
             method: head.word(0).to_owned(),
             path: head.word(1).to_owned(),
             headers: head.headers.clone(),
-            body: body.bytes.clone().freeze(),
-            trailers: body.trailers.clone(),
-            end: body.end,
+            body: Bytes::new(),
+            trailers: Vec::new(),
+            end: End::Cut,
         });
+        requests.len() - 1
+    }
+
+    fn update(&self, place: usize, body: &Body) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(request) = requests.get_mut(place) {
+            request.body = body.bytes.clone().freeze();
+            request.trailers.clone_from(&body.trailers);
+            request.end = body.end;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{HeaderList, Message, Transcript, text};
-use crate::scenario::{Kind, Messages};
+use crate::scenario::{Kind, Messages, Scenario};
 
 /// Headers that no comparison looks at, with the reason.
 pub const DROPPED: [(&str, &str); 16] = [
@@ -28,9 +28,25 @@ pub const DROPPED: [(&str, &str); 16] = [
 /// Bodies longer than this are given by length and digest.
 const LONG: usize = 64;
 
-/// The transcript's fields by name. Two transcripts are equal when their fields are.
+/// Details that tell of the data plane around the filter.
+const NOT_OF_THE_FILTER: [&str; 3] =
+    ["via_upstream", "downstream_remote_disconnect", "upstream_reset_before_response_started"];
+
+/// The transcript's fields by name, without those that are a race in this scenario. Two transcripts are equal when
+/// their fields are.
 #[must_use]
-pub fn fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, String> {
+pub fn fields(transcript: &Transcript, scenario: &Scenario) -> BTreeMap<String, String> {
+    let mut fields = all_fields(transcript, scenario.messages);
+    fields.retain(|name, _| {
+        !scenario
+            .races
+            .keys()
+            .any(|race| name.strip_prefix(race.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    });
+    fields
+}
+
+fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut put = |name: String, value: String| {
         fields.insert(name, value);
@@ -73,8 +89,10 @@ pub fn fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
             put(format!("counters.{name}"), value.to_string());
         }
     }
-    if let Some(details) = &transcript.details {
-        put("details".to_owned(), cause(details));
+    if let Some(cause) = transcript.details.as_deref().map(cause)
+        && !NOT_OF_THE_FILTER.contains(&cause)
+    {
+        put("details".to_owned(), cause.to_owned());
     }
     fields
 }
@@ -109,8 +127,8 @@ fn merged(messages: &[Message]) -> Vec<Message> {
 
 /// Envoy nests its own explanation into gRPC failures: `…gRPC_error_13{boom{via_upstream}}`. Up to the first brace the
 /// text is the filter's.
-fn cause(details: &str) -> String {
-    details.split_once('{').map_or(details, |(cause, _)| cause).to_owned()
+fn cause(details: &str) -> &str {
+    details.split_once('{').map_or(details, |(cause, _)| cause)
 }
 
 pub(super) fn body(bytes: &[u8]) -> String {
@@ -141,6 +159,7 @@ fn put_headers(put: &mut impl FnMut(String, String), prefix: &str, headers: &Hea
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::load_str;
     use bytes::Bytes;
 
     fn message(kind: Kind, body: &'static str, end: bool) -> Message {
@@ -159,7 +178,7 @@ mod tests {
             ],
             ..Transcript::default()
         };
-        let line = |messages| fields(&transcript, messages)["processor"].clone();
+        let line = |messages| all_fields(&transcript, messages)["processor"].clone();
         assert_eq!(
             line(Messages::Merged),
             r#"request_headers, request_body "a", response_body "r" end, request_body "b" end"#
@@ -172,7 +191,7 @@ mod tests {
         let headers = [("Date", "now"), ("x-b", "2"), ("X-A", "1"), ("x-b", "1"), ("x-request-id", "r")];
         let mut transcript = Transcript::default();
         transcript.client.headers = headers.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
-        let fields = fields(&transcript, Messages::Merged);
+        let fields = all_fields(&transcript, Messages::Merged);
         let headers: Vec<_> = fields.iter().filter(|(name, _)| name.starts_with("client.header")).collect();
         assert_eq!(
             headers,
@@ -181,6 +200,14 @@ mod tests {
                 (&"client.header.x-b".to_owned(), &"2 | 1".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn a_race_takes_its_field_and_all_below_it() {
+        let text = "- id: A\n  title: t\n  races: { upstream: r, client.end: r }\n";
+        let scenario = load_str("f", text).unwrap().remove(0);
+        let names: Vec<String> = fields(&Transcript::default(), &scenario).into_keys().collect();
+        assert_eq!(names, ["client.body", "client.status", "processor"]);
     }
 
     #[test]
@@ -200,7 +227,10 @@ mod tests {
             transcript.counters.insert(name.to_owned(), value);
         }
         let names = |messages| {
-            fields(&transcript, messages).into_keys().filter(|name| name.starts_with("counters")).collect::<Vec<_>>()
+            all_fields(&transcript, messages)
+                .into_keys()
+                .filter(|name| name.starts_with("counters"))
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(Messages::Free), ["counters.streams_closed"]);
         assert_eq!(names(Messages::Merged), ["counters.stream_msgs_sent", "counters.streams_closed"]);

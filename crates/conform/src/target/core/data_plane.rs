@@ -1,0 +1,218 @@
+//! The smallest data plane around a chain of one filter.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use bytes::Bytes;
+use extproc_core::chain::{Effect, Peer};
+use extproc_core::filter::{Forward, HttpEvent};
+use extproc_core::{Config, Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
+
+use super::processor::Scripted as Processor;
+use super::upstream::{Scripted as Upstream, Taken, list};
+use super::{Agenda, Happening};
+use crate::scenario::Scenario;
+use crate::transcript::{End, Reply, Transcript};
+
+/// Envoy's text for an upstream that refuses connections, and its details.
+const REFUSED: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+const REFUSED_DETAILS: &str = "upstream_reset_before_response_started";
+
+/// A chain, its sinks and its sources.
+#[derive(Debug)]
+pub(super) struct DataPlane<'a> {
+    pub(super) agenda: Agenda,
+    chain: FilterChain,
+    processor: Processor,
+    upstream: Upstream<'a>,
+    client: Reply,
+    /// Body parts that came while the chain did not want them, by direction.
+    waiting: [VecDeque<HttpEvent>; 2],
+    /// The headers that a route is chosen by: those that came, until a processor's change asks to choose again.
+    routing: Option<Headers>,
+    reroute: bool,
+    kind: RequestKind,
+    cancelled: bool,
+    client_done: bool,
+    /// What the side stream had counted when the client went away is not all: closing counts too.
+    gone: bool,
+}
+
+impl<'a> DataPlane<'a> {
+    pub(super) fn new(scenario: &'a Scenario, config: Arc<Config>) -> Self {
+        Self {
+            agenda: Agenda::default(),
+            chain: FilterChain::new([config]),
+            processor: Processor::new(&scenario.processor),
+            upstream: Upstream::new(scenario),
+            client: Reply::default(),
+            waiting: Default::default(),
+            routing: None,
+            reroute: false,
+            kind: RequestKind::default(),
+            cancelled: false,
+            client_done: false,
+            gone: false,
+        }
+    }
+
+    /// Whether both directions are through.
+    pub(super) fn is_over(&self) -> bool {
+        let request_done = self.cancelled || self.chain.is_done(Direction::Request);
+        self.gone || self.client_done && request_done
+    }
+
+    pub(super) fn next_time(&self) -> Option<Duration> {
+        self.agenda.next_time()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.chain.poll_timeout().map(|(deadline, _, _)| deadline)
+    }
+
+    /// Lets the next thing happen, or the deadline pass.
+    pub(super) fn step(&mut self, at: Instant, now: Duration) -> anyhow::Result<()> {
+        if self.agenda.next_time().is_none_or(|next| next > now) {
+            self.chain.handle_timeout(at);
+            return Ok(());
+        }
+        match self.agenda.take() {
+            Some(Happening::Part(direction, event)) => {
+                if let (Direction::Request, HttpEvent::Headers(headers, _)) = (direction, &event) {
+                    self.routing = Some(headers.clone());
+                    self.kind = RequestKind::of(headers);
+                }
+                self.waiting[direction as usize].push_back(event);
+            }
+            Some(Happening::Stream(event)) => self.chain.handle_stream(at, 0, event),
+            Some(Happening::GiveUp) => {
+                self.chain.handle_reset(at, Peer::Downstream);
+                self.client.end = End::GaveUp;
+                self.gone = true;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Drains every outlet and feeds what is wanted until nothing moves any more.
+    pub(super) fn settle(&mut self, at: Instant, now: Duration) -> anyhow::Result<()> {
+        loop {
+            let mut moved = self.feed(at)?;
+            while let Some(effect) = self.chain.poll_effect() {
+                self.obey(effect, now);
+                moved = true;
+            }
+            while let Some(sent) = self.chain.poll_send(0) {
+                self.processor.take(now, sent, &mut self.agenda)?;
+                moved = true;
+            }
+            while let Some(part) = self.chain.poll_forward(Direction::Request) {
+                self.give_upstream(at, now, part)?;
+                moved = true;
+            }
+            while let Some(part) = self.chain.poll_forward(Direction::Response) {
+                self.give_client(part);
+                moved = true;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn transcript(mut self, at: Instant) -> Transcript {
+        self.chain.finish(at);
+        let stats = self.chain.stats(0);
+        let counters = Stats::NAMES.iter().zip(stats.values()).filter(|(_, value)| *value > 0);
+        Transcript {
+            counters: counters.map(|(name, value)| ((*name).to_owned(), value)).collect(),
+            details: self.chain.details().map(str::to_owned),
+            processor: self.processor.into_messages(),
+            upstream: self.upstream.into_received(),
+            client: self.client,
+        }
+    }
+
+    fn feed(&mut self, at: Instant) -> anyhow::Result<bool> {
+        let mut moved = false;
+        for direction in Direction::BOTH {
+            let queue = &mut self.waiting[direction as usize];
+            while let Some(next) = queue.front() {
+                let is_body = matches!(next, HttpEvent::Data(..) | HttpEvent::Trailers(_));
+                if is_body && !self.chain.wants(direction) {
+                    break;
+                }
+                let Some(event) = queue.pop_front() else { break };
+                self.chain.handle_http(at, direction, event).map_err(|misuse| anyhow!("{direction:?}: {misuse}"))?;
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn obey(&mut self, effect: Effect, now: Duration) {
+        match effect {
+            Effect::OpenStream(_) => self.processor.open(now, &mut self.agenda),
+            Effect::ResetStream(_) => self.agenda.drop_stream(),
+            Effect::RecomputeRoute => self.reroute = true,
+            Effect::CancelUpstream => {
+                self.cancelled = true;
+                for direction in Direction::BOTH {
+                    self.agenda.drop_parts(direction);
+                    self.waiting[direction as usize].clear();
+                }
+            }
+            Effect::ResetDownstream => {
+                self.client.end = End::Cut;
+                self.gone = true;
+            }
+        }
+    }
+
+    fn give_upstream(&mut self, at: Instant, now: Duration, part: Forward) -> anyhow::Result<()> {
+        if self.cancelled {
+            return Ok(());
+        }
+        if let Forward::Headers(headers, _) = &part
+            && (self.reroute || self.routing.is_none())
+        {
+            self.routing = Some(headers.clone());
+        }
+        let routing = self.routing.clone().unwrap_or_default();
+        match self.upstream.take(now, part, &routing, &mut self.agenda)? {
+            Taken::Well => {}
+            Taken::Unreachable => {
+                let reply = LocalReply::new(self.kind, 503, Bytes::from_static(REFUSED.as_bytes()), REFUSED_DETAILS);
+                self.chain.respond(at, reply);
+            }
+        }
+        Ok(())
+    }
+
+    fn give_client(&mut self, part: Forward) {
+        let is_end = match part {
+            Forward::Headers(headers, is_end) => {
+                self.client.status = headers.status();
+                self.client.headers = list(&headers);
+                self.client.headers.retain(|(name, _)| !name.starts_with(':'));
+                is_end
+            }
+            Forward::Data(data, is_end) => {
+                self.client.body = [&self.client.body[..], &data].concat().into();
+                is_end
+            }
+            Forward::Trailers(trailers) => {
+                self.client.trailers = list(&trailers);
+                true
+            }
+        };
+        if is_end && !self.gone {
+            self.client.end = End::Complete;
+            self.client_done = true;
+        }
+    }
+}

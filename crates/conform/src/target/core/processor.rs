@@ -1,0 +1,92 @@
+//! The scripted processor in virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::bail;
+use extproc_core::filter::{GrpcStatus, Outgoing, StreamEvent};
+
+use super::{Agenda, Happening};
+use crate::peer::answer;
+use crate::scenario::{Kind, Processor, Script};
+use crate::transcript::Message;
+
+/// Answers one message after the other, each with all its steps, as the peer over sockets does.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    /// `None`: it cannot be reached.
+    script: Option<Script>,
+    seen: BTreeMap<Kind, usize>,
+    messages: Vec<Message>,
+    /// Until then it is busy with earlier messages.
+    busy: Duration,
+    ended: bool,
+}
+
+impl Scripted {
+    pub(super) fn new(processor: &Processor) -> Self {
+        let script = match processor {
+            Processor::Script(script) => Some(script.clone()),
+            Processor::Unreachable | Processor::Unknown => None,
+        };
+        Self { script, seen: BTreeMap::new(), messages: Vec::new(), busy: Duration::ZERO, ended: false }
+    }
+
+    /// The filter opens the stream.
+    pub(super) fn open(&self, now: Duration, agenda: &mut Agenda) {
+        if self.script.is_none() {
+            let refused = GrpcStatus { code: 14, message: "connection refused".to_owned() };
+            agenda.plan(now, Happening::Stream(StreamEvent::Closed(Err(refused))));
+        }
+    }
+
+    /// The filter sends something.
+    pub(super) fn take(&mut self, now: Duration, sent: Outgoing, agenda: &mut Agenda) -> anyhow::Result<()> {
+        let Some(script) = &self.script else { return Ok(()) };
+        self.busy = self.busy.max(now);
+        let Outgoing::Message(message) = sent else {
+            self.end(Ok(()), agenda);
+            return Ok(());
+        };
+        let record = answer::record(&message);
+        let kind = record.kind;
+        if kind == Kind::Empty {
+            bail!("the core sent a message without content: {message:?}");
+        }
+        self.messages.push(record);
+        if self.ended {
+            return Ok(());
+        }
+        let nth = self.seen.entry(kind).or_default();
+        let steps = script.answer(kind, *nth);
+        *nth += 1;
+        for step in steps {
+            self.busy += step.delay.unwrap_or_default().duration();
+            if step.silence {
+                continue;
+            }
+            if step.close {
+                self.end(Ok(()), agenda);
+                return Ok(());
+            }
+            if let Some(failure) = &step.error {
+                let status = GrpcStatus { code: failure.code, message: failure.message.clone() };
+                self.end(Err(status), agenda);
+                return Ok(());
+            }
+            let reply = Box::new(answer::build(kind, &step)?);
+            agenda.plan(self.busy, Happening::Stream(StreamEvent::Reply(reply)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_messages(self) -> Vec<Message> {
+        self.messages
+    }
+
+    fn end(&mut self, how: Result<(), GrpcStatus>, agenda: &mut Agenda) {
+        if !std::mem::replace(&mut self.ended, true) {
+            agenda.plan(self.busy, Happening::Stream(StreamEvent::Closed(how)));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Our gateway, in this process, over loopback: a fresh one for every scenario.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use extproc_gateway::plan::{Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, WeightedBackend};
+use extproc_gateway::route::{HostMatch, PathMatch};
+use extproc_gateway::{Gateway as Proxy, Telemetry};
+use tokio::sync::oneshot;
+
+use super::{Failure, Target, TargetKind, options};
+use crate::peer::Peers;
+use crate::scenario::Scenario;
+use crate::transcript::Transcript;
+
+/// The name of the chain entry, which its counters go by.
+const ENTRY: &str = "scenario";
+
+/// How long an exchange that its client has left may take to be over.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The target `gateway`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gateway;
+
+impl Target for Gateway {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Gateway
+    }
+
+    /// The gateway's access log is written when the response headers go out: it cannot tell why one was cut later.
+    fn tells_details(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+    ) -> Pin<Box<dyn Future<Output = Result<Transcript, Failure>> + Send + 'a>> {
+        Box::pin(exchange(scenario))
+    }
+}
+
+async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
+    let config = options::config(scenario, ENTRY)?;
+    let peers = Peers::start(scenario).await.context("cannot start the scripted peers")?;
+    let gateway = Proxy::bind(plan(scenario, &peers, config)?).await?.with_drain_timeout(PATIENCE);
+    let address = gateway.local_addr(0).context("the gateway has no listener")?;
+    let telemetry = gateway.telemetry();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(gateway.serve_with_shutdown(async {
+        // A dropped sender stops it as well.
+        let _ = stopped.await;
+    }));
+    let client = Peers::request(scenario, address).await;
+    drop(stop);
+    serving.await.context("the gateway panicked")?;
+    let (processor, upstream) = peers.finish().await;
+    Ok(Transcript { processor, upstream, client: client?, counters: counters(&telemetry), details: None })
+}
+
+fn counters(telemetry: &Telemetry) -> std::collections::BTreeMap<String, u64> {
+    let counters = telemetry.stats().remove(ENTRY).unwrap_or_default();
+    counters.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -> Result<Plan, Failure> {
+    let unsupported = |what: &str| Err(Failure::Unsupported(what.to_owned()));
+    let Some(processor) = &peers.processor else {
+        return unsupported("a processor that is not defined is refused when the configuration is loaded");
+    };
+    if scenario.routes.iter().any(|route| !route.headers.is_empty()) {
+        return unsupported("routes are chosen by host and path only");
+    }
+    let mut plan = Plan {
+        listeners: vec![Listener { name: "scenario".to_owned(), address: ([127, 0, 0, 1], 0).into() }],
+        processors: vec![ProcessorSpec {
+            name: "scripted".to_owned(),
+            endpoints: vec![processor.address().into()],
+            connect_timeout: ProcessorSpec::DEFAULT_CONNECT_TIMEOUT,
+        }],
+        ..Plan::default()
+    };
+    let chain: Arc<[ChainEntry]> = Arc::new([ChainEntry { name: ENTRY.to_owned(), config, processor: 0 }]);
+    for (index, upstream) in peers.upstreams.iter().enumerate() {
+        plan.backends.push(Backend {
+            name: format!("upstream-{index}"),
+            endpoints: vec![Endpoint { address: upstream.address().into(), weight: 1 }],
+        });
+        let prefix = index.checked_sub(1).and_then(|route| scenario.routes[route].path_prefix.as_deref());
+        let path = PathMatch::prefix(prefix.unwrap_or("/"))?;
+        let rule = Rule {
+            name: format!("route-{index}"),
+            backends: vec![WeightedBackend { backend: index, weight: 1 }],
+            chain: Arc::clone(&chain),
+            ..Rule::default()
+        };
+        plan.routes.add(0, HostMatch::Any, path, Arc::new(rule));
+    }
+    Ok(plan)
+}
