@@ -163,7 +163,7 @@ mod tests {
     ];
 
     #[test]
-    fn decisions() {
+    fn env_097_to_111_decisions() {
         let cases: [(&str, Checker, &[&str]); 8] = [
             ("default", checker(|_| ()), &["x-a", "-x-b", ":path=/new", ":foo=x", "foo"]),
             (
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn special_values_are_checked_under_every_rule() {
+    fn env_122_129_special_values_are_checked_under_every_rule() {
         let all = checker(|r| {
             r.allow_all_routing = true;
             r.allow_expression = regex(".*");

@@ -2,6 +2,7 @@
 
 use extproc_core::chain::Effect;
 use extproc_core::config::RouteCacheAction;
+use extproc_core::filter::HttpEvent;
 use extproc_proto::CommonResponse;
 
 use crate::answers::{answer, body, says, sets};
@@ -35,5 +36,18 @@ fn when_the_route_is_chosen_again() {
         let chosen = outcome.effects.iter().filter(|effect| **effect == Effect::RecomputeRoute).count();
         assert_eq!(chosen, usize::from(recomputed), "{id}");
         assert_eq!(outcome.counters(), counters, "{id}");
+    }
+}
+
+#[test]
+fn env_347_responses_without_a_body_keep_their_length() {
+    for body_mode in ["sb BU", "sb ST"] {
+        let only_headers = crate::exchange::headers(&[(":status", "304"), ("content-length", "5")]);
+        let outcome = mode(body_mode)
+            .sends(crate::exchange::request("HEAD", &[]))
+            .gets(vec![(0, HttpEvent::Headers(only_headers, true))])
+            .run();
+        assert_eq!(crate::line(&outcome), "D 304 | U  | > qh! sh! | 1/2/2/1", "{body_mode}");
+        assert_eq!(outcome.downstream.only(&["content-length"]), "content-length: 5", "{body_mode}");
     }
 }
