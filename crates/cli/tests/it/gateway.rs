@@ -137,3 +137,43 @@ async fn the_short_form() {
     gateway.terminate().await;
     assert_eq!(gateway.end().await.code(), Some(0));
 }
+
+/// PY-156 and PY-157: one processor is gone, one says nothing; the others go on, and the chain header tells.
+#[tokio::test]
+async fn processors_that_fail_are_passed_over() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let trivial = Server::start(&["serve", "trivial", "--listen", "127.0.0.1:0"]).await;
+    let digest = Server::start(&["serve", "digest", "--listen", "127.0.0.1:0"]).await;
+    let echo = Server::start(&["echo", "--listen", "127.0.0.1:0"]).await;
+    let entry = |name: &str, addr: SocketAddr, timeout: &str| {
+        format!(
+            "{{ name: {name}, processor: {{ address: \"{addr}\" }}, failure_mode_allow: true, message_timeout: {timeout} }}"
+        )
+    };
+    let entries = [
+        entry("trivial", trivial.addr, "20s"),
+        entry("gone", gone, "20s"),
+        entry("silent", silent.local_addr().unwrap(), "200ms"),
+        entry("digest", digest.addr, "20s"),
+    ];
+    let text = format!(
+        r#"
+gateways: [{{ name: main, listeners: [{{ name: http, address: 127.0.0.1, port: 0 }}] }}]
+backends: [{{ name: echo, endpoints: [{{ address: "{}" }}] }}]
+routes: [{{ name: all, rules: [{{ backend_refs: [{{ name: echo }}] }}] }}]
+policies: [{{ name: samples, target_refs: [{{ kind: Gateway, name: main }}], ext_proc: [{}] }}]
+"#,
+        echo.addr,
+        entries.join(", ")
+    );
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("gateway.yaml");
+    std::fs::write(&path, text).unwrap();
+    let gateway = Server::start(&["gateway", "--config", path.to_str().unwrap()]).await;
+    for _ in 0..3 {
+        let response = send(gateway.addr, get("/something", &[])).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "x-ext-procs-applied"), Some("TrivialExtProcService,DigestExtProcService"));
+    }
+}

@@ -85,7 +85,7 @@ async fn broken_rules_are_named() {
     for (args, part) in [
         (&["-H", "instructions: not-json"][..], "gRPC status 2"),
         (&["-H", r#"instructions: {"addHeaders":{"host":"other"}}"#], "protect host"),
-        (&["-d", "hello", "--mode", "buffered"], "streamed response is received while body mode"),
+        (&["-d", "hello", "--mode", "buffered"], "broke a rule of the protocol"),
     ] {
         let output = run(&[&["call", &addr], args].concat()).await;
         let (out, err) = (text(&output.stdout), text(&output.stderr));
