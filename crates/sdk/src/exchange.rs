@@ -27,6 +27,8 @@ pub(crate) struct Exchange<R: Run> {
     request: Flow<Request>,
     response: Flow<Response>,
     scope: LocalReplyScope,
+    /// A handler may be running.
+    busy: bool,
 }
 
 /// Why the exchange does not go on as usual.
@@ -82,6 +84,7 @@ impl<R: Run> Exchange<R> {
             request: Flow::default(),
             response: Flow::default(),
             scope,
+            busy: false,
         })
     }
 
@@ -90,6 +93,7 @@ impl<R: Run> Exchange<R> {
     /// # Errors
     /// [`Failure`]: end the stream with it. The stages are closed.
     pub(crate) async fn handle(&mut self, message: ProcessingRequest, out: &Outbox) -> Result<Next, Failure> {
+        self.busy = true;
         let result = match self.session.handle(message) {
             Ok(call) => self.dispatch(call).await,
             Err(violation) => {
@@ -98,9 +102,22 @@ impl<R: Run> Exchange<R> {
             }
         };
         let result = match result {
-            Err(Outcome::Reply { by, reply }) => self.reply(by, reply).await,
+            Err(Outcome::Reply { by, reply }) if !self.session.is_observing() => self.reply(by, reply).await,
             result => result,
         };
+        self.busy = false;
+        self.settle(result, out)
+    }
+
+    /// Puts the answers out, and decides whether the exchange goes on.
+    fn settle(&mut self, result: Result<(), Outcome>, out: &Outbox) -> Result<Next, Failure> {
+        if self.session.is_observing()
+            && let Err(outcome) = result
+        {
+            // An error on the stream would reach the client even here; the exchange is over for the processor alone.
+            self.row.close(if matches!(outcome, Outcome::Fail(_)) { End::Failed } else { End::Ok });
+            return Ok(Next::Close);
+        }
         let failure = match result {
             Ok(()) => None,
             Err(Outcome::Reply { reply, .. }) => self.send_reply(reply).err(),
@@ -168,6 +185,12 @@ impl<R: Run> Exchange<R> {
             }
             Err(misuse) => Err(Failure::Misuse(misuse)),
         }
+    }
+}
+
+impl<R: Run> Drop for Exchange<R> {
+    fn drop(&mut self) {
+        self.row.close(if self.busy { End::Cancelled } else { End::Ok });
     }
 }
 

@@ -19,7 +19,7 @@ use tonic_health::pb::health_server::HealthServer;
 pub use self::address::Address;
 use self::health::HealthService;
 use self::listener::Listener;
-use crate::service::Service;
+use crate::service::{Force, Service};
 use crate::{LocalReplyScope, Stages};
 
 /// Serves a processor or a chain over gRPC, without TLS.
@@ -115,7 +115,7 @@ impl<S: Stages> Server<S> {
     /// The service alone, to add to a tonic server of one's own.
     #[must_use]
     pub fn into_service(self) -> ExternalProcessorServer<Service<S>> {
-        Service::new(self.stages, self.scope, CancellationToken::new()).into_server(self.max_message)
+        Service::new(self.stages, self.scope, Arc::default()).into_server(self.max_message)
     }
 
     /// Takes the address.
@@ -210,8 +210,8 @@ impl<S: Stages> Bound<S> {
         tracing::info!("{}", self.start_line());
         let Self { server, listener } = self;
         let (serving, health) = watch::channel(true);
-        let (stop, force) = (CancellationToken::new(), CancellationToken::new());
-        let service = Service::new(server.stages, server.scope, force.clone()).into_server(server.max_message);
+        let (stop, force) = (CancellationToken::new(), Arc::new(Force::default()));
+        let service = Service::new(server.stages, server.scope, Arc::clone(&force)).into_server(server.max_message);
         let router = tonic::transport::Server::builder()
             // Data planes reset streams as a matter of course; the default of 20 would close busy connections.
             .http2_max_pending_accept_reset_streams(Some(4096))
@@ -231,7 +231,7 @@ impl<S: Stages> Bound<S> {
             () = forced.cancelled() => {}
         }
         tracing::warn!("exchanges still running are cut off");
-        force.cancel();
+        force.cut();
         // The cut streams end with UNAVAILABLE; a client that does not read them is not waited for.
         let _ = tokio::time::timeout(FLUSH, transport).await;
         Ok(())

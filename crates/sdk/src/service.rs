@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use extproc_proto::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
 use extproc_proto::{ProcessingRequest, ProcessingResponse};
 use futures_core::Stream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::exchange::{Exchange, Next, Outbox};
@@ -20,8 +21,21 @@ use crate::{LocalReplyScope, Open, Stages};
 pub struct Service<S> {
     stages: Arc<S>,
     scope: LocalReplyScope,
-    /// Cancelled when the server is forced down.
-    force: CancellationToken,
+    force: Arc<Force>,
+}
+
+/// Ends all exchanges of a server that is forced down.
+#[derive(Debug, Default)]
+pub(crate) struct Force {
+    cut: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Force {
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.token.cancel();
+    }
 }
 
 /// The messages of one exchange.
@@ -31,12 +45,16 @@ pub struct Service<S> {
 pub struct Replies {
     outbox: Outbox,
     exchange: Option<Driver>,
+    force: Arc<Force>,
+    /// Made when the exchange first waits, and polled once for each waker: the token's lock is every exchange's.
+    forced: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    waker: Option<Waker>,
 }
 
 type Driver = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 impl<S: Stages> Service<S> {
-    pub(crate) const fn new(stages: Arc<S>, scope: LocalReplyScope, force: CancellationToken) -> Self {
+    pub(crate) const fn new(stages: Arc<S>, scope: LocalReplyScope, force: Arc<Force>) -> Self {
         Self { stages, scope, force }
     }
 
@@ -50,16 +68,9 @@ impl<S: Stages> Service<S> {
         I: Stream<Item = Result<ProcessingRequest, Status>> + Send + 'static,
     {
         let outbox = Outbox::default();
-        let (stages, scope, force) = (Arc::clone(&self.stages), self.scope, self.force.clone());
-        let out = outbox.clone();
-        let exchange = async move {
-            tokio::select! {
-                biased;
-                result = drive(stages, scope, requests, open, &out) => result,
-                () = force.cancelled() => Err(Status::unavailable("the server is shutting down")),
-            }
-        };
-        Replies { outbox, exchange: Some(Box::pin(exchange)) }
+        let (stages, scope, out) = (Arc::clone(&self.stages), self.scope, outbox.clone());
+        let exchange = Box::pin(async move { drive(stages, scope, requests, open, &out).await });
+        Replies { outbox, exchange: Some(exchange), force: Arc::clone(&self.force), forced: None, waker: None }
     }
 }
 
@@ -121,6 +132,21 @@ impl<S: Stages> ExternalProcessor for Service<S> {
     }
 }
 
+impl Replies {
+    /// Whether the server was forced down; if not, the task is woken when it is.
+    fn is_forced(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.force.cut.load(Ordering::Acquire) {
+            return true;
+        }
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return false;
+        }
+        self.waker = Some(cx.waker().clone());
+        let token = &self.force.token;
+        self.forced.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned())).as_mut().poll(cx).is_ready()
+    }
+}
+
 impl Stream for Replies {
     type Item = Result<ProcessingResponse, Status>;
 
@@ -144,6 +170,10 @@ impl Stream for Replies {
                 Poll::Ready(Some(Ok(reply)))
             }
             (Some(reply), _) => Poll::Ready(Some(Ok(reply))),
+            (None, None) if self.is_forced(cx) => {
+                self.exchange = None;
+                Poll::Ready(Some(Err(Status::unavailable("the server is shutting down"))))
+            }
             (None, None) => Poll::Pending,
             (None, Some(Ok(()))) => Poll::Ready(None),
             (None, Some(Err(status))) => Poll::Ready(Some(Err(status))),

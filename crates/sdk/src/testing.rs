@@ -39,7 +39,6 @@ use extproc_proto::{
     ProtocolConfiguration,
 };
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::service::Service;
@@ -186,7 +185,7 @@ impl Script {
 
     /// As [`run`](Self::run), keeping the processor.
     pub async fn run_shared<S: Stages>(&self, stages: &Arc<S>) -> Transcript {
-        let service = Service::new(Arc::clone(stages), self.scope, CancellationToken::new());
+        let service = Service::new(Arc::clone(stages), self.scope, Arc::default());
         let requests = tokio_stream::iter(self.messages().into_iter().map(Ok));
         let mut stream = service.run(requests, Open::default());
         let mut replies = Vec::new();

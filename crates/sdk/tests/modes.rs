@@ -3,8 +3,8 @@
 
 use extproc::testing::Script;
 use extproc::{
-    BodyMode, Open, Processor, Request, RequestHead, Response, ResponseHead, Skip, Start, Stop, Trailers, Whole,
-    WholeIo, processor,
+    BodyMode, LocalReply, Open, Processor, Request, RequestHead, Response, ResponseHead, Skip, Start, Stop, Trailers,
+    Whole, WholeIo, processor,
 };
 
 const POST: [(&str, &str); 3] = [(":method", "POST"), (":path", "/a"), ("content-length", "5")];
@@ -385,6 +385,19 @@ async fn nothing_is_answered_while_observing() {
     let transcript = script.run(Upper { late_edit: true }).await;
     assert!(transcript.status.is_ok());
     assert_eq!(transcript.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn errors_and_replies_do_not_reach_the_client_while_observing() {
+    for message in ["fail", "reply"] {
+        let judge = processor::<(), ()>("Judge", ()).request_headers(
+            async |_: &(), _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+                if req.path() == "fail" { Err("broken".into()) } else { Err(LocalReply::forbidden().into()) }
+            },
+        );
+        let script = Script::new().observing().request_only([(":path", message)]).response_headers(OK);
+        assert_eq!(script.run(judge).await.lines(), [""; 0], "an error on the stream would be the client's");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::{Outcome, Row};
 use crate::body::Body;
 use crate::stages::Run;
 use crate::stop::Halted;
-use crate::{Start, Trailers};
+use crate::{RequestHead, Start, Trailers};
 
 /// One direction of an exchange.
 ///
@@ -224,7 +224,9 @@ impl<W: Way> Flow<W> {
             head.arm();
         }
         let mut start = Start::new(head, self.last && !self.replaced);
+        let started = row.begin(stage, W::HEADERS, W::request_id(&start));
         let result = W::on_headers(&mut row.run, stage, &mut start).await;
+        row.finish(stage, W::HEADERS, started);
         let (mut head, replacement, detached) = start.into_parts();
         let judged = row.judge(stage, result, &mut head);
         if let (Ok(true), Some(body)) = (&judged, replacement) {
@@ -257,7 +259,9 @@ impl<W: Way> Flow<W> {
                 head.arm();
                 body.clone()
             });
+            let started = row.begin(stage, W::BODY, W::request_id(&head));
             let mut result = W::on_body(&mut row.run, stage, &mut head, &mut body).await;
+            row.finish(stage, W::BODY, started);
             if result.is_ok() && self.gone && head.has_edits() {
                 result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
             }
@@ -286,7 +290,9 @@ impl<W: Way> Flow<W> {
             if row.is_tolerant(stage) {
                 trailers.arm();
             }
+            let started = row.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
             let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
+            row.finish(stage, W::TRAILERS, started);
             row.judge(stage, result, &mut trailers)?;
         }
         Self::answer_trailers(session, trailers)
@@ -298,12 +304,10 @@ impl<W: Way> Flow<W> {
         if awaited {
             self.head = Some(W::head(Headers::new(), false));
             self.headed = row.len();
+            self.body = Payload::Incoming(Bytes::new());
         } else if self.head.is_none() {
             // It was shared with the response; a body handler reads a copy.
             self.head = row.copy_head::<W>();
-        }
-        if matches!(self.body, Payload::Absent) {
-            self.body = Payload::Incoming(Bytes::new());
         }
     }
 

@@ -14,7 +14,7 @@ impl<R: Run> Exchange<R> {
     /// Answers the client, after the response phases of the other stages have seen the reply as a data plane's filters
     /// would. A reply from a response phase goes out directly, as it does there.
     pub(super) async fn reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Outcome> {
-        let others = self.row.len() > 1 && self.response.headed() == 0 && !self.session.is_observing();
+        let others = self.row.len() > 1 && self.response.headed() == 0;
         let reply = if others { self.cross(by, reply).await? } else { reply };
         self.send_reply(reply).map_err(Outcome::Fail)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use extproc_core::Direction;
 
@@ -68,6 +69,21 @@ impl<R: Run> Row<R> {
     /// Whether a failure of the stage is to be undone.
     pub(super) fn is_tolerant(&self, stage: usize) -> bool {
         matches!(self.run.on_error(stage), OnError::Skip)
+    }
+
+    /// A handler starts; the time is taken only for the log.
+    pub(super) fn begin(&self, stage: usize, phase: &str, request_id: Option<&str>) -> Option<Instant> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return None;
+        }
+        tracing::debug!(processor = self.run.name(stage), phase, request_id, "phase starts");
+        Some(Instant::now())
+    }
+
+    pub(super) fn finish(&self, stage: usize, phase: &str, started: Option<Instant>) {
+        let Some(started) = started else { return };
+        let duration_ns = started.elapsed().as_nanos();
+        tracing::debug!(processor = self.run.name(stage), phase, duration_ns, "phase is done");
     }
 
     /// Judges what a handler returned. `true` when its edits stand.

@@ -15,6 +15,9 @@ use crate::{Dir, Fields, LocalReply, Request, RequestHead, Response, ResponseHea
 /// What differs between the directions.
 pub(super) trait Way: Dir<Head: DerefMut<Target = Fields> + Default> {
     const DIRECTION: Direction;
+    const HEADERS: &str;
+    const BODY: &str;
+    const TRAILERS: &str;
 
     /// The stage at a position in the order of this direction: requests run first to last, responses last to first.
     fn stage(position: usize, count: usize) -> usize;
@@ -22,6 +25,9 @@ pub(super) trait Way: Dir<Head: DerefMut<Target = Fields> + Default> {
     fn head(headers: Headers, last: bool) -> Self::Head;
 
     fn set_request(head: &mut Self::Head, request: Option<Arc<RequestHead>>);
+
+    /// The request's id, for the log.
+    fn request_id(head: &Self::Head) -> Option<&str>;
 
     fn is_upgrade(head: &Self::Head) -> bool;
 
@@ -58,6 +64,9 @@ pub(super) trait Way: Dir<Head: DerefMut<Target = Fields> + Default> {
 
 impl Way for Request {
     const DIRECTION: Direction = Direction::Request;
+    const HEADERS: &str = "request_headers";
+    const BODY: &str = "request_body";
+    const TRAILERS: &str = "request_trailers";
 
     fn stage(position: usize, _: usize) -> usize {
         position
@@ -68,6 +77,10 @@ impl Way for Request {
     }
 
     fn set_request(_: &mut RequestHead, _: Option<Arc<RequestHead>>) {}
+
+    fn request_id(head: &RequestHead) -> Option<&str> {
+        head.request_id()
+    }
 
     fn is_upgrade(head: &RequestHead) -> bool {
         head.is_upgrade()
@@ -117,6 +130,9 @@ impl Way for Request {
 
 impl Way for Response {
     const DIRECTION: Direction = Direction::Response;
+    const HEADERS: &str = "response_headers";
+    const BODY: &str = "response_body";
+    const TRAILERS: &str = "response_trailers";
 
     fn stage(position: usize, count: usize) -> usize {
         count - 1 - position
@@ -128,6 +144,10 @@ impl Way for Response {
 
     fn set_request(head: &mut ResponseHead, request: Option<Arc<RequestHead>>) {
         head.set_request(request);
+    }
+
+    fn request_id(head: &ResponseHead) -> Option<&str> {
+        head.request().and_then(RequestHead::request_id)
     }
 
     fn is_upgrade(head: &ResponseHead) -> bool {
