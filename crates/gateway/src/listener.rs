@@ -1,5 +1,7 @@
 //! Accepting connections and serving HTTP/1.1 and cleartext HTTP/2 on them.
 
+mod linger;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::{Drain, Signal};
 use crate::proxy::{Origin, Proxy};
+use linger::Lingering;
 
 /// How long a client may take for the headers of a request, also between two requests on one connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,7 +73,7 @@ async fn serve(stream: TcpStream, origin: Origin, proxy: Arc<Proxy>, server: Ser
         return;
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&proxy).handle(origin, request));
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(server.serve_connection(TokioIo::new(Lingering::new(stream)), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = signal.stopped() => {

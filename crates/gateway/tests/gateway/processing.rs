@@ -8,6 +8,8 @@ use extproc_proto::{CommonResponse, ProcessingRequest};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::processor::{Scripted, Step, ack, answer, body, immediate, kind, mutation, replace, set};
 use crate::support::{Client, Upstream, World, chunked, empty, eventually, full, get, post, raw, text};
@@ -199,6 +201,23 @@ async fn an_immediate_response_closes_the_connection_of_an_unfinished_request() 
         assert!(!response.headers().contains_key("connection"), "nothing is left of a GET");
         assert_eq!(text(response).await, (403, "no".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_reply_in_the_middle_of_an_upload_can_be_read() {
+    let processor = Scripted::start(|_| Step::Reply(immediate(403, "no"))).await;
+    let upstream = Upstream::echo().await;
+    let gateway = World::new(upstream.address).with(processor.address, |_| {}).start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n").await.unwrap();
+    // All of it is sent before the reply is looked at, with enough pauses for the gateway to be done long before.
+    for _ in 0..30 {
+        stream.write_all(&[b'x'; 100_000]).await.expect("the gateway does not reset the connection");
+        tokio::task::yield_now().await;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("no"), "{answer}");
 }
 
 #[tokio::test]
