@@ -28,6 +28,7 @@
 //! # });
 //! ```
 
+mod in_memory;
 mod print;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use extproc_proto::{
 use tokio_stream::StreamExt;
 use tonic::Status;
 
+pub use self::in_memory::InMemory;
 use crate::service::Service;
 use crate::{BodyMode, LocalReplyScope, Open, Stages};
 
