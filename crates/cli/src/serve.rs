@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// sink: answer bodies with streamed_response in every body mode, as the original does
     #[arg(long)]
     always_stream: bool,
+    /// echo: answer requests without a body too
+    #[arg(long)]
+    echo_bodiless: bool,
     /// context: send x-context-id on also when the client did not, empty, as the Python SDK's example does
     #[arg(long)]
     empty_context_id: bool,
@@ -105,7 +108,7 @@ impl Args {
         match name {
             "trivial" => BoxProcessor::new(reveal.wrap(Trivial)),
             "timer" => BoxProcessor::new(reveal.wrap(Timer::new())),
-            "echo" => BoxProcessor::new(reveal.wrap(Echo)),
+            "echo" => BoxProcessor::new(reveal.wrap(Echo { bodiless: self.echo_bodiless })),
             "digest" => BoxProcessor::new(reveal.wrap(Digest)),
             "decorated" => BoxProcessor::new(reveal.wrap(decorated())),
             "context" => BoxProcessor::new(reveal.wrap(Context { always: self.empty_context_id })),

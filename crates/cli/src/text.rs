@@ -22,7 +22,7 @@ pub(crate) fn print(text: impl fmt::Display) {
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// As [`print`], with a line end.
+/// As [`print()`], with a line end.
 pub(crate) fn println(text: impl fmt::Display) {
     print(format_args!("{text}\n"));
 }

@@ -55,7 +55,7 @@ impl Stack {
         let processors = [
             servers.processor("trivial", reveal.wrap(Trivial), &log).await?,
             servers.processor("timer", reveal.wrap(Timer::new()), &log).await?,
-            servers.processor("echo", reveal.wrap(Echo), &log).await?,
+            servers.processor("echo", reveal.wrap(Echo::default()), &log).await?,
             servers.processor("digest", reveal.wrap(Digest), &log).await?,
             servers.processor("decorated", reveal.wrap(decorated()), &log).await?,
             servers.processor("context", reveal.wrap(context), &log).await?,

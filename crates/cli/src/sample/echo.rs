@@ -1,13 +1,17 @@
 //! `echo`: answers the client with its own request, when asked to.
 
+use bytes::Bytes;
 use extproc::{LocalReply, Open, Processor, Request, RequestHead, Skip, Start, Stop, Whole, WholeIo};
 use extproc_core::Headers;
 
 use super::BODY_LIMIT;
 
 /// Answers requests that have a body and `x-echo-only: true` (or t, T, True, y, Y, yes, Yes).
-#[derive(Debug)]
-pub(crate) struct Echo;
+#[derive(Debug, Default)]
+pub(crate) struct Echo {
+    /// Answer those without a body too; the Python SDK's example does not.
+    pub(crate) bodiless: bool,
+}
 
 impl Processor for Echo {
     /// The request's headers, without pseudo headers, as they came.
@@ -25,17 +29,26 @@ impl Processor for Echo {
 
     async fn request_headers(&self, headers: &mut Headers, req: &mut Start<RequestHead>) -> Result<(), Stop> {
         *headers = req.headers().iter().filter(|(name, _)| !name.is_pseudo()).cloned().collect();
-        Ok(())
+        if self.bodiless && req.is_last() && is_wanted(headers) {
+            Err(reply(headers, Bytes::new()).into())
+        } else {
+            Ok(())
+        }
     }
 
     async fn request_body(&self, headers: &mut Headers, io: &mut WholeIo<Request>) -> Result<(), Stop> {
-        if !headers.get_str("x-echo-only").is_some_and(super::is_on) {
-            return Ok(());
-        }
-        let reply = LocalReply::new(200).body(io.body.bytes().clone()).details("echo_only");
-        // The framing is the data plane's; LocalReply leaves it out.
-        Err(headers.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone())).into())
+        if is_wanted(headers) { Err(reply(headers, io.body.bytes().clone()).into()) } else { Ok(()) }
     }
+}
+
+fn is_wanted(headers: &Headers) -> bool {
+    headers.get_str("x-echo-only").is_some_and(super::is_on)
+}
+
+fn reply(headers: &Headers, body: Bytes) -> LocalReply {
+    let reply = LocalReply::new(200).body(body).details("echo_only");
+    // The framing is the data plane's; LocalReply leaves it out.
+    headers.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone()))
 }
 
 #[cfg(test)]
@@ -52,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_client_gets_its_own_headers_and_body() {
-        let lines = script("true").run(Echo).await.lines();
+        let lines = script("true").run(Echo::default()).await.lines();
         let reply = r#"immediate 200 x-a=1 x-a+=2 x-echo-only=true body="hi" details=echo_only"#;
         assert_eq!(lines, ["request_headers", reply]);
     }
@@ -60,16 +73,18 @@ mod tests {
     #[tokio::test]
     async fn eight_words_mean_yes() {
         for word in ["t", "T", "true", "True", "y", "Y", "yes", "Yes"] {
-            assert!(script(word).run(Echo).await.lines()[1].starts_with("immediate 200"), "{word}");
+            assert!(script(word).run(Echo::default()).await.lines()[1].starts_with("immediate 200"), "{word}");
         }
         for word in ["", "no", "1", "TRUE", "on", "YES"] {
-            assert_eq!(script(word).run(Echo).await.lines(), ["request_headers", "request_body"], "{word}");
+            assert_eq!(script(word).run(Echo::default()).await.lines(), ["request_headers", "request_body"], "{word}");
         }
     }
 
     #[tokio::test]
-    async fn without_a_body_nothing_is_echoed() {
+    async fn without_a_body_nothing_is_echoed_unless_configured() {
         let script = Script::new().request_only([(":method", "GET"), ("x-echo-only", "true")]);
-        assert_eq!(script.run(Echo).await.lines(), ["request_headers"]);
+        assert_eq!(script.run(Echo::default()).await.lines(), ["request_headers"]);
+        let lines = script.run(Echo { bodiless: true }).await.lines();
+        assert_eq!(lines, ["immediate 200 x-echo-only=true details=echo_only"]);
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::http::{get, header, json, request, send, send_h2};
+use crate::http::{get, header, json, request, send};
 use crate::process::Server;
 
 const CHAIN: &str = "trivial,timer,echo,digest,decorated,context";
@@ -121,21 +121,6 @@ fn names(response: &Response<Bytes>) -> Vec<&str> {
         response.headers().keys().map(::http::HeaderName::as_str).filter(|name| !framing.contains(name)).collect();
     names.sort_unstable();
     names
-}
-
-/// No file; HTTP/2 in front.
-#[tokio::test]
-async fn the_short_form() {
-    let digest = Server::start(&["serve", "digest", "--listen", "127.0.0.1:0"]).await;
-    let echo = Server::start(&["echo", "--listen", "127.0.0.1:0"]).await;
-    let (backend, processor) = (echo.addr.to_string(), digest.addr.to_string());
-    let flags = ["--listen", "127.0.0.1:0", "--backend", &backend, "--processor", &processor, "--body", "buffered"];
-    let gateway = Server::start(&[&["gateway"], &flags[..]].concat()).await;
-    let response = send_h2(gateway.addr, request("POST", "/something", &[], "abc")).await;
-    let expected = "82141d90af407510c2d32dbbeeaf17a6d6e8a23d83f40a1f74446c5c9a6fe664";
-    assert_eq!(header(&response, "x-request-digest"), Some(expected));
-    gateway.terminate().await;
-    assert_eq!(gateway.end().await.code(), Some(0));
 }
 
 /// PY-156 and PY-157: one processor is gone, one says nothing; the others go on, and the chain header tells.

@@ -1,11 +1,11 @@
 //! The built command, run as a user runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+#[allow(dead_code, reason = "shared with the other tests")]
 mod http;
 mod process;
 
 mod conform;
-mod demo;
 mod echo;
 mod gateway;
 mod serve;

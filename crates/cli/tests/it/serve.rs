@@ -1,10 +1,17 @@
 //! `extproc serve` and `extproc call`.
 
+use std::process::Output;
+
 use tempfile::TempDir;
 
 use crate::process::{Server, run, run_with, text};
 
 const ANY: &[&str] = &["--listen", "127.0.0.1:0"];
+
+/// A call with patience: a busy machine is no finding.
+async fn call(place: &str, args: &[&str]) -> Output {
+    run(&[&["call", place, "--timeout", "20s"], args].concat()).await
+}
 
 async fn serve(names: &str) -> Server {
     Server::start(&[&["serve", names], ANY].concat()).await
@@ -41,8 +48,7 @@ async fn unknown_names_and_settings_are_2() {
 async fn the_conversation_is_printed() {
     let digest = serve("digest").await;
     let addr = digest.addr.to_string();
-    let output =
-        run(&["call", &addr, "-X", "PUT", "-d", r#"{"hello":"hi"}"#, "--mode", "buffered", "/something"]).await;
+    let output = call(&addr, &["-X", "PUT", "-d", r#"{"hello":"hi"}"#, "--mode", "buffered", "/something"]).await;
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
     let set = "set x-request-digest: a794dbc467285567e4c2604c991938386366f6ab94b0b0e4fab5e27e0a932e60";
@@ -57,7 +63,7 @@ async fn the_conversation_is_printed() {
 async fn a_chain_is_one_processor() {
     let chain = serve("trivial,digest").await;
     let addr = chain.addr.to_string();
-    let output = run(&["call", &addr, "-H", "x-request-id: 7", "/something"]).await;
+    let output = call(&addr, &["-H", "x-request-id: 7", "/something"]).await;
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
     for part in ["x-extra-request-id: 7", "x-request-digest: 860d64d6", "TrivialExtProcService,DigestExtProcService"] {
@@ -69,7 +75,7 @@ async fn a_chain_is_one_processor() {
 async fn a_local_reply_is_shown() {
     let echo = serve("echo").await;
     let addr = echo.addr.to_string();
-    let output = run(&["call", &addr, "-H", "x-echo-only: true", "-d", "hi", "--mode", "buffered"]).await;
+    let output = call(&addr, &["-H", "x-echo-only: true", "-d", "hi", "--mode", "buffered"]).await;
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
     for part in ["immediate response 200", "Request to the upstream\n  none", "x-ext-procs-applied: EchoExtProcService"]
@@ -87,7 +93,7 @@ async fn broken_rules_are_named() {
         (&["-H", r#"instructions: {"addHeaders":{"host":"other"}}"#], "protect host"),
         (&["-d", "hello", "--mode", "buffered"], "broke a rule of the protocol"),
     ] {
-        let output = run(&[&["call", &addr], args].concat()).await;
+        let output = call(&addr, args).await;
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{args:?}: {out}{err}");
         assert!(err.contains(part), "{args:?}: {err}");
@@ -116,7 +122,7 @@ async fn unix_sockets() {
             line.starts_with("Starting Envoy ExternalProcessor \"") && line.ends_with(&format!("at {place}")),
             "{line}"
         );
-        let output = run(&["call", &place]).await;
+        let output = call(&place, &[]).await;
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         server.terminate().await;
         assert_eq!(server.end().await.code(), Some(0), "{name}");
@@ -130,7 +136,7 @@ async fn settings_come_from_the_environment() {
     let line = server.line().await.unwrap();
     let port = line.strip_prefix("Starting Envoy ExternalProcessor \"NoopExtProcService\" at ").unwrap();
     let addr = format!("127.0.0.1:{port}");
-    assert_eq!(run(&["call", &addr]).await.status.code(), Some(0));
+    assert_eq!(call(&addr, &[]).await.status.code(), Some(0));
     server.terminate().await;
     assert_eq!(server.end().await.code(), Some(0));
 }

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::alone;
 use crate::http::{get, header, send};
 use crate::process::{Server, run, run_with, text};
 
 #[tokio::test]
 async fn once_shows_that_all_is_as_expected() {
+    let _alone = alone().await;
     // Whether or not somebody else has the port that the demo takes when it stays up.
     let _taken = std::net::TcpListener::bind("127.0.0.1:8080");
     let output = run(&["demo", "--once"]).await;
@@ -27,10 +29,12 @@ async fn once_shows_that_all_is_as_expected() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains('\u{1b}'), "no colours without a terminal");
+    assert_eq!(text(&output.stderr), "", "nothing is logged at ERROR");
 }
 
 #[tokio::test]
 async fn the_chain_header_can_be_off_or_renamed() {
+    let _alone = alone().await;
     for (env, name) in
         [(("REVEAL_EXTPROC_CHAIN", "False"), None), (("EXTPROCS_APPLIED_HEADER", "x-chain"), Some("x-chain"))]
     {
@@ -45,6 +49,7 @@ async fn the_chain_header_can_be_off_or_renamed() {
 
 #[tokio::test]
 async fn it_stays_up_until_it_is_told_to_stop() {
+    let _alone = alone().await;
     let mut demo = Server::start(&["demo", "--port", "0"]).await;
     let mut commands = Vec::new();
     while let Some(line) = demo.line().await {
@@ -71,6 +76,7 @@ async fn it_stays_up_until_it_is_told_to_stop() {
 /// the upstream.
 #[tokio::test]
 async fn the_gateway_does_what_envoy_does() {
+    let _alone = alone().await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let envoy = match extproc_conform::target::envoy::binary(&root.join("target/envoy")) {
         Ok(path) => path,
