@@ -39,6 +39,10 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], log: &Path) -> Value {
     }
     json!({
         "admin": { "address": address(SocketAddr::from(([127, 0, 0, 1], 0))) },
+        // Every question for statistics walks all of them: keep those that are asked for.
+        "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": [
+            { "contains": ".ext_proc." }, { "suffix": ".downstream_rq_active" }
+        ] } } },
         "static_resources": { "listeners": listeners, "clusters": clusters },
     })
 }
