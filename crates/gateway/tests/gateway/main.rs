@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(dead_code, unreachable_pub, reason = "a support module that others use too")]
 
+mod configured;
 mod faults;
 mod plain;
 mod processing;
