@@ -26,6 +26,9 @@ struct Plan {
     body: Body,
     /// Edits with the answer to a whole body.
     late: Vec<Edit>,
+    /// A body with the answer to the headers, in place of whatever follows.
+    replace: Option<&'static str>,
+    clear_route: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,9 +57,11 @@ impl Mutator {
         }
     }
 
-    /// Answers at once.
+    /// Answers at once, and never before the body: then it would matter whether a body was too large already.
     pub(crate) fn prompt(mut self) -> Self {
         self.takes = Duration::ZERO;
+        self.request.replace = None;
+        self.response.replace = None;
         self
     }
 
@@ -75,6 +80,8 @@ impl Plan {
             trailers: edits(rng),
             body: rng.pick(&[Body::Keep, Body::Upper, Body::Double, Body::Clear]),
             late: if rng.percent(30) { edits(rng) } else { Vec::new() },
+            replace: rng.percent(10).then(|| rng.pick(&["", "replaced"])),
+            clear_route: rng.percent(20),
         }
     }
 }
@@ -96,8 +103,12 @@ impl Author for Mutator {
     fn answer(&mut self, session: &mut Session, call: Call) -> Result<(), ApiMisuse> {
         match call {
             Call::Headers { direction, .. } => {
-                let edits = lower(&self.plan(direction).headers);
-                session.answer(direction, Answer::Headers(HeadersAnswer { edits, ..HeadersAnswer::default() }))
+                let plan = self.plan(direction);
+                let replace = plan.replace.map(|body| Bytes::from_static(body.as_bytes()));
+                let edits = lower(&plan.headers);
+                let answer =
+                    HeadersAnswer { edits, replace, clear_route: plan.clear_route, ..HeadersAnswer::default() };
+                session.answer(direction, Answer::Headers(answer))
             }
             Call::Body { direction, chunk } => {
                 let plan = self.plan(direction);
@@ -112,7 +123,7 @@ impl Author for Mutator {
                     Body::Clear => BodyChange::Clear,
                     body @ (Body::Upper | Body::Double) => BodyChange::Replace(Bytes::from(body.apply(&chunk.data))),
                 };
-                session.answer(direction, Answer::Body(BodyAnswer { edits, change, clear_route: false }))
+                session.answer(direction, Answer::Body(BodyAnswer { edits, change, clear_route: plan.clear_route }))
             }
             Call::Trailers { direction, .. } => {
                 session.answer(direction, Answer::Trailers(lower(&self.plan(direction).trailers)))
@@ -158,13 +169,19 @@ pub(crate) fn expected<'a>(
     let mut headers = message.headers.clone();
     let mut body = message.body.to_vec();
     let mut trailers = message.trailers.clone();
+    let mut headers_only = message.headers_only();
     for (mode, mutator) in filters {
         let plan = mutator.plan(direction);
         if mode.headers(direction) {
             apply(&plan.headers, &mut headers);
+            if let Some(new) = plan.replace {
+                body = new.as_bytes().to_vec();
+                headers_only &= body.is_empty();
+                continue;
+            }
         }
         // No body message: the headers were all, or the body was empty in front of trailers.
-        let has_body = !message.headers_only() && (!body.is_empty() || trailers.is_none());
+        let has_body = !headers_only && (!body.is_empty() || trailers.is_none());
         match mode.body(direction) {
             BodyMode::Buffered if has_body => {
                 if mode.headers(direction) {
