@@ -20,6 +20,8 @@ use linger::Lingering;
 
 /// How long a client may take for the headers of a request, also between two requests on one connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The bytes of all headers of an HTTP/2 request (Envoy: 60 KiB). HTTP/1.1 has a limit of 100 headers instead.
+const MAX_HEADER_BYTES: u32 = 60 << 10;
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,6 +41,7 @@ fn server() -> Server {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1024)
+        .max_header_list_size(MAX_HEADER_BYTES)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Duration::from_secs(60));

@@ -190,11 +190,11 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let seen = self.shared.lock().view();
-            // Effects come after the messages that cause them and before the parts that they are about.
+            // Effects come after what causes them, and before the request to the upstream, which they may change.
             let moved = self.as_mut().poll_sides(cx)
                 | self.as_mut().poll_timer(cx)
-                | self.as_mut().run_effects()
                 | self.as_mut().poll_request(cx)
+                | self.as_mut().run_effects()
                 | self.as_mut().poll_upstream(cx)
                 | self.as_mut().poll_response(cx);
             if self.is_over() {
@@ -336,9 +336,7 @@ where
     }
 
     fn poll_upstream(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
-        // What a processor just said of the route, or of the upstream, comes before the request to it.
-        let mut moved = self.as_mut().run_effects();
-        moved |= self.as_mut().make_request();
+        let mut moved = self.as_mut().make_request();
         let mut this = self.project();
         if let (Some(_), Some(service)) = (&this.waiting, &mut *this.service) {
             match service.poll_ready(cx) {

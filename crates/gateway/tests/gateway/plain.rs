@@ -1,13 +1,14 @@
 //! Without processors: an ordinary reverse proxy.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use extproc_gateway::plan::Timeouts;
 use http::{HeaderValue, Request, Response};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Client, Upstream, World, chunked, empty, full, get, post, raw, text};
+use crate::support::{Client, Upstream, World, chunked, empty, eventually, full, get, post, raw, text};
 
 #[tokio::test]
 async fn a_request_reaches_the_upstream_and_its_response_the_client() {
@@ -146,6 +147,42 @@ async fn what_the_gateway_answers_itself() {
 }
 
 #[tokio::test]
+async fn the_upstream_has_its_time_from_the_end_of_the_request_on() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let upstream = Upstream::echo().await;
+    let timeouts = Timeouts { backend_request: Some(LIMIT), ..Timeouts::default() };
+    let gateway = World { timeouts, ..World::new(upstream.address) }.start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\nconnection: close\r\n\r\nslow";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    eventually("the request", || upstream.connections() == 1).await;
+    let started = Instant::now();
+    eventually("the limit", || started.elapsed() > 2 * LIMIT).await;
+    stream.write_all(b"slow").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("slowslow"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_response_that_takes_too_long_is_cut() {
+    let upstream = Upstream::start(|_| async {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            sender.send(Ok(hyper::body::Frame::data("some".into()))).await.unwrap();
+            sender.closed().await;
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        Response::new(http_body_util::BodyExt::boxed(http_body_util::StreamBody::new(stream)))
+    })
+    .await;
+    let timeouts = Timeouts { request: Some(Duration::from_millis(100)), ..Timeouts::default() };
+    let gateway = World { timeouts, ..World::new(upstream.address) }.start().await;
+    let answer = raw(gateway.address, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("4\r\nsome\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn endpoints_take_turns() {
     let (a, b) = (Upstream::echo().await, Upstream::echo().await);
     let world = World { backend: vec![a.address, b.address], ..World::new(a.address) };
@@ -174,10 +211,10 @@ async fn stopping_lets_exchanges_finish_and_then_cuts() {
         let mut client = Client::http1(address).await;
         let known = upstream.connections();
         let exchange = tokio::spawn(async move { client.try_send(get("/")).await });
-        crate::support::eventually("the request", || upstream.connections() > known).await;
+        eventually("the request", || upstream.connections() > known).await;
         let stopped = gateway.stop();
         if finishes {
-            crate::support::eventually("the listener's end", || std::net::TcpStream::connect(address).is_err()).await;
+            eventually("the listener's end", || std::net::TcpStream::connect(address).is_err()).await;
             release.send_replace(true);
             let response = exchange.await.unwrap().unwrap();
             assert_eq!(text(response).await, (200, "late".to_owned()));
