@@ -49,6 +49,10 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
     options.filter = args.explain.clone().or(args.filter);
     options.record = args.record;
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        let targets: Vec<&str> = options.targets.iter().map(|target| target.name()).collect();
+        anstream::eprintln!("running the scenarios on {}; all of them take about half a minute", targets.join(", "));
+    }
     let mut report = extproc_conform::run(&options).await.map_err(Failure::Ran)?;
     if let Some(id) = &args.explain {
         report.rows.retain(|row| row.id == *id);

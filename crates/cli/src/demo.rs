@@ -48,15 +48,11 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let proxy = stack.proxy;
     let log = stack.log.clone();
     let show = async {
-        stack::ready(proxy, chain).await?;
-        if !args.json {
-            let front = args.front();
-            crate::text::println(format_args!(
-                "six processors in front of an echo upstream, behind the {front} at http://{proxy}"
-            ));
-        }
-        log.take();
-        let differing = walk_all(&args, proxy, &log, chain).await?;
+        let mut stop = std::pin::pin!(stop);
+        let differing = tokio::select! {
+            differing = walk_all(&args, proxy, &log, chain) => differing?,
+            () = &mut stop => return Err(Failure::Ran(anyhow::anyhow!("stopped before all requests were sent"))),
+        };
         log.stop();
         if args.once {
             return if differing { Err(Failure::Differs) } else { Ok(()) };
@@ -81,6 +77,13 @@ async fn walk_all(
     log: &tap::Log,
     chain: Option<&'static str>,
 ) -> anyhow::Result<bool> {
+    stack::ready(proxy, chain).await?;
+    log.take();
+    if !args.json {
+        let front = args.front();
+        let line = format_args!("six processors in front of an echo upstream, behind the {front} at http://{proxy}");
+        crate::text::println(line);
+    }
     let walks = golden::walks(chain);
     let mut report = report::Report::default();
     for (index, walk) in walks.iter().enumerate() {

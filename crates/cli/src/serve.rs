@@ -4,6 +4,7 @@ mod raw;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use extproc::{BoxProcessor, Server};
 
 use crate::failure::{Failure, Outcome};
@@ -22,8 +23,8 @@ use crate::shutdown;
                         extproc serve sink --listen unix:/tmp/sink.sock")]
 pub(crate) struct Args {
     /// Which samples, in request order
-    #[arg(value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
-    names: Vec<String>,
+    #[arg(value_enum, value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
+    names: Vec<Name>,
     /// Tell the names of the samples
     #[arg(long)]
     list: bool,
@@ -50,43 +51,46 @@ pub(crate) struct Args {
     empty_context_id: bool,
 }
 
-/// Names and what they do.
-const SAMPLES: &[(&str, &str)] = &[
-    ("noop", "passes everything; adds its name only when REVEAL_EXTPROC_CHAIN says yes"),
-    ("trivial", "copies x-request-id to x-extra-request-id, on the request and on its response"),
-    ("timer", "sets x-request-started, and on the response x-duration-ns too"),
-    ("echo", "answers requests with a body and 'x-echo-only: true' with their own headers and body"),
-    ("digest", "sets x-request-digest: SHA-256 of x-tenant-id, method, path and body"),
-    ("decorated", "as digest, on the request only; written as functions"),
-    ("context", "checks that the body is the x-context-id, and sets it on the response"),
-    ("sink", "does what the JSON in the header 'instructions' says; runs alone"),
-];
-
-/// The one that is no [`extproc::Processor`].
-const SINK: &str = "sink";
+/// A sample by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Passes everything; adds its name only when REVEAL_EXTPROC_CHAIN says yes
+    Noop,
+    /// Copies x-request-id to x-extra-request-id, on the request and on its response
+    Trivial,
+    /// Sets x-request-started, and on the response x-duration-ns too
+    Timer,
+    /// Answers requests with a body and 'x-echo-only: true' with their own headers and body
+    Echo,
+    /// Sets x-request-digest: SHA-256 of x-tenant-id, method, path and body
+    Digest,
+    /// As digest, on the request only; written as functions
+    Decorated,
+    /// Checks that the request's body is its x-context-id, and sets that on the response
+    Context,
+    /// Does what the JSON in the header 'instructions' says; runs alone
+    Sink,
+}
 
 pub(crate) async fn run(args: Args) -> Outcome {
     if args.list {
-        for (name, about) in SAMPLES {
-            crate::text::println(format_args!("{name:<10} {about}"));
+        for value in Name::value_variants().iter().filter_map(ValueEnum::to_possible_value) {
+            let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+            crate::text::println(format_args!("{:<10} {about}", value.get_name()));
         }
         return Ok(());
     }
-    if let Some(unknown) = args.names.iter().find(|name| !SAMPLES.iter().any(|(known, _)| known == name)) {
-        let known: Vec<&str> = SAMPLES.iter().map(|(name, _)| *name).collect();
-        return Err(Failure::usage(format!("there is no sample {unknown:?}; the samples are {}", known.join(", "))));
-    }
     let listen = args.listen.clone().unwrap_or_else(|| Listen::all(args.port));
-    if args.names.iter().any(|name| name == SINK) {
+    if args.names.contains(&Name::Sink) {
         if args.names.len() > 1 {
             return Err(Failure::usage("sink speaks the protocol itself and cannot be part of a chain; run it alone"));
         }
         let stop = shutdown::requested()?;
         let sink = Sink(Options { add_header: args.add_header, always_stream: args.always_stream });
-        return Ok(raw::serve(sink, SINK, &listen, args.grace_period, stop).await?);
+        return Ok(raw::serve(sink, "sink", &listen, args.grace_period, stop).await?);
     }
     let reveal = Reveal::from_env()?;
-    let samples: Vec<BoxProcessor> = args.names.iter().map(|name| args.sample(name, &reveal)).collect();
+    let samples: Vec<BoxProcessor> = args.names.iter().filter_map(|name| args.sample(*name, &reveal)).collect();
     let place = match &listen {
         // IPv6 sockets take IPv4 too; hosts without IPv6 have only the latter.
         Listen::Tcp { host, port } if host.is_empty() => match std::net::TcpListener::bind(("::", 0)) {
@@ -103,17 +107,18 @@ pub(crate) async fn run(args: Args) -> Outcome {
 }
 
 impl Args {
-    /// A sample by its name, which is known.
-    fn sample(&self, name: &str, reveal: &Reveal) -> BoxProcessor {
-        match name {
-            "trivial" => BoxProcessor::new(reveal.wrap(Trivial)),
-            "timer" => BoxProcessor::new(reveal.wrap(Timer::new())),
-            "echo" => BoxProcessor::new(reveal.wrap(Echo { bodiless: self.echo_bodiless })),
-            "digest" => BoxProcessor::new(reveal.wrap(Digest)),
-            "decorated" => BoxProcessor::new(reveal.wrap(decorated())),
-            "context" => BoxProcessor::new(reveal.wrap(Context { always: self.empty_context_id })),
-            _ => BoxProcessor::new(reveal.wrap_if_asked(Noop)),
-        }
+    /// A sample that is a [`Processor`](extproc::Processor).
+    fn sample(&self, name: Name, reveal: &Reveal) -> Option<BoxProcessor> {
+        Some(match name {
+            Name::Noop => BoxProcessor::new(reveal.wrap_if_asked(Noop)),
+            Name::Trivial => BoxProcessor::new(reveal.wrap(Trivial)),
+            Name::Timer => BoxProcessor::new(reveal.wrap(Timer::new())),
+            Name::Echo => BoxProcessor::new(reveal.wrap(Echo { bodiless: self.echo_bodiless })),
+            Name::Digest => BoxProcessor::new(reveal.wrap(Digest)),
+            Name::Decorated => BoxProcessor::new(reveal.wrap(decorated())),
+            Name::Context => BoxProcessor::new(reveal.wrap(Context { always: self.empty_context_id })),
+            Name::Sink => return None,
+        })
     }
 }
 
