@@ -82,7 +82,9 @@ pub struct Skip;
 /// * NONE: the data plane sends no body. The processor asks for BUFFERED with its header answer (Envoy: needs
 ///   `allow_mode_override`); if that is not granted the handler is not run, and a warning says so once.
 /// * STREAMED: the head leaves before the body. A handler that edits it fails; body edits are fine. A body that ends
-///   with trailers cannot be replaced and fails.
+///   with trailers fails, because no answer is left that could carry it; if the data plane does not send the trailers
+///   either (trailer mode SKIP), the end is never seen and the body is lost. Prefer another mode for bodies with
+///   trailers.
 /// * GRPC: the messages pass, the handler is not run, a warning says so once.
 ///
 /// A body that ends with trailers, or that is empty, runs the handler too; a message without a body does not: see

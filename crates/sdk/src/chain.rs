@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use extproc_core::Direction;
+use extproc_core::session::BodyModes;
 
 pub use self::boxed::BoxProcessor;
 use crate::body::Body;
-use crate::stages::{Run, Stages};
+use crate::stages::{Run, Stages, either};
 use crate::stop::Halted;
 use crate::{End, OnError, Open, RequestHead, ResponseHead, Start, Trailers};
 
@@ -61,6 +62,10 @@ impl<S: Stages> Stages for Chain<S> {
     fn names(&self) -> String {
         self.0.names()
     }
+
+    fn needs(&self) -> BodyModes {
+        self.0.needs()
+    }
 }
 
 impl<A: Stages, B: Stages> Stages for Link<A, B> {
@@ -73,6 +78,10 @@ impl<A: Stages, B: Stages> Stages for Link<A, B> {
 
     fn names(&self) -> String {
         format!("{},{}", self.first.names(), self.second.names())
+    }
+
+    fn needs(&self) -> BodyModes {
+        either(self.first.needs(), self.second.needs())
     }
 }
 

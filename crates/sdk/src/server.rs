@@ -20,7 +20,7 @@ pub use self::address::Address;
 use self::health::HealthService;
 use self::listener::Listener;
 use crate::service::{Force, Service};
-use crate::{LocalReplyScope, Stages};
+use crate::{BodyModes, LocalReplyScope, Stages};
 
 /// Serves a processor or a chain over gRPC, without TLS.
 ///
@@ -110,6 +110,12 @@ impl<S: Stages> Server<S> {
     #[must_use]
     pub fn name(&self) -> String {
         self.stages.names()
+    }
+
+    /// The body modes that a data plane should use for this server, as its processors' types say.
+    #[must_use]
+    pub fn needs(&self) -> BodyModes {
+        self.stages.needs()
     }
 
     /// The service alone, to add to a tonic server of one's own.

@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use extproc_core::Direction;
+use extproc_core::session::BodyModes;
+use extproc_core::{BodyMode, Direction};
 
 use crate::body::Body;
 use crate::stop::Halted;
@@ -24,6 +25,10 @@ pub trait Stages: Send + Sync + Sized + 'static {
 
     /// The names of the processors, joined by commas.
     fn names(&self) -> String;
+
+    /// The body modes that a data plane should use: NONE where no processor wants the body, else BUFFERED, the only
+    /// mode that carries everything a [`Whole`](crate::Whole) handler may do in every data plane.
+    fn needs(&self) -> BodyModes;
 }
 
 /// The stages of one exchange.
@@ -90,6 +95,17 @@ impl<P: Processor> Stages for P {
     fn names(&self) -> String {
         self.name().to_owned()
     }
+
+    fn needs(&self) -> BodyModes {
+        let need = |limit: Option<usize>| if limit.is_some() { BodyMode::Buffered } else { BodyMode::None };
+        BodyModes { request: need(P::RequestBody::LIMIT), response: need(P::ResponseBody::LIMIT) }
+    }
+}
+
+/// What serves both.
+pub(crate) fn either(a: BodyModes, b: BodyModes) -> BodyModes {
+    let more = |a, b| if a == BodyMode::None { b } else { a };
+    BodyModes { request: more(a.request, b.request), response: more(a.response, b.response) }
 }
 
 macro_rules! phase {

@@ -320,3 +320,22 @@ async fn a_later_stage_sees_a_replaced_body_at_once() {
     assert_eq!(lines, [r#"request_headers replace x-seen=b body="newb""#]);
     assert_eq!(journal, "b.qh b.qb(new) b.close(Ok)");
 }
+
+#[tokio::test]
+async fn a_panic_in_open_fails_the_exchange_and_closes_what_was_open() {
+    struct Bad;
+    impl Processor for Bad {
+        type Ctx = ();
+        type RequestBody = Skip;
+        type ResponseBody = Skip;
+
+        fn open(&self, _: &Open) {
+            panic!("on purpose");
+        }
+    }
+    let bench = Bench::new();
+    let chain = Chain::new(bench.light("a", Fault::No)).then(Bad);
+    let (lines, journal) = bench.run(exchange(BodyMode::None), chain).await;
+    assert_eq!(lines, ["error Internal: processor a,Bad failed"]);
+    assert_eq!(journal, "a.close(Cancelled)");
+}

@@ -183,17 +183,24 @@ async fn whole_in_streamed_collects_and_sends_in_the_last() {
 
 #[tokio::test]
 async fn whole_in_streamed_unchanged_body_survives() {
-    let look = processor::<(), ()>("Look", ()).request_body(
-        Whole::<16>,
-        async |_: &(), _: &mut (), io: &mut WholeIo<Request>| -> Result<(), Stop> {
-            assert_eq!(io.body.text()?, "hello");
-            Ok(())
-        },
-    );
-    let script = both(BodyMode::Streamed).request_headers(POST).request_body("he", false).request_body("llo", true);
+    let look = || {
+        processor::<(), ()>("Look", ()).request_body(
+            Whole::<16>,
+            async |_: &(), _: &mut (), io: &mut WholeIo<Request>| -> Result<(), Stop> {
+                assert_eq!(io.body.text()?, "hello");
+                Ok(())
+            },
+        )
+    };
+    let script = both(BodyMode::Streamed).request_headers(POST).request_body("he", false);
     assert_eq!(
-        script.run(look).await.lines(),
+        script.clone().request_body("llo", true).run(look()).await.lines(),
         ["request_headers -content-length", "request_body clear", r#"request_body body="hello""#]
+    );
+    assert_eq!(
+        script.request_body("llo", false).request_trailers(NONE).run(look()).await.lines().last().unwrap(),
+        "error Internal: processor Look failed",
+        "no answer is left that could carry the body"
     );
 }
 

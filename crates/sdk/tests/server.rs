@@ -10,7 +10,8 @@ use extproc::proto::external_processor_client::ExternalProcessorClient;
 use extproc::proto::{ProcessingRequest, ProcessingResponse};
 use extproc::testing::{Script, Transcript};
 use extproc::{
-    Address, BodyMode, Bound, End, Open, Processor, RequestHead, Reveal, ServeError, Server, Skip, Stages, Start, Stop,
+    Address, BodyMode, BodyModes, Bound, BoxProcessor, Chain, End, Noop, Open, Processor, RequestHead, Reveal,
+    ServeError, Server, Skip, Start, Stop,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -170,7 +171,7 @@ async fn unix_socket_replaces_a_stale_file_and_cleans_up() {
     call.send(get("/a")).await;
     assert_eq!(line(call.reply().await.unwrap().unwrap()), "request_headers x-probe=1");
 
-    let taken = Server::new(extproc::Noop).listen(listen.as_str()).bind().await.unwrap_err().to_string();
+    let taken = Server::new(Noop).listen(listen.as_str()).bind().await.unwrap_err().to_string();
     assert_eq!(taken, format!("cannot listen on {listen}: another process listens on this socket"));
 
     drop(call);
@@ -183,14 +184,14 @@ async fn unix_socket_replaces_a_stale_file_and_cleans_up() {
 async fn a_file_that_is_no_socket_is_left_alone() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let listen = format!("unix:{}", file.path().display());
-    let error = Server::new(extproc::Noop).listen(listen.as_str()).bind().await.unwrap_err().to_string();
+    let error = Server::new(Noop).listen(listen.as_str()).bind().await.unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {listen}: the path exists and is not a socket"));
     assert!(file.path().exists());
 }
 
 #[tokio::test]
 async fn a_bad_address_says_which() {
-    let error = Server::new(extproc::Noop).listen("nonsense").bind().await.unwrap_err().to_string();
+    let error = Server::new(Noop).listen("nonsense").bind().await.unwrap_err().to_string();
     assert!(error.starts_with("cannot listen on nonsense: "), "{error}");
 }
 
@@ -249,7 +250,7 @@ async fn closing_runs_when_a_handler_is_cut_off() {
 
 #[tokio::test]
 async fn messages_above_the_limit_are_refused() {
-    let bound = Server::new(extproc::Noop).listen("127.0.0.1:0").max_message(1024).bind().await.unwrap();
+    let bound = Server::new(Noop).listen("127.0.0.1:0").max_message(1024).bind().await.unwrap();
     let address = bound.address().clone();
     tokio::spawn(bound.serve_with_shutdown(pending()));
     let mut call = Call::open(connect(&address).await.unwrap()).await;
@@ -305,7 +306,7 @@ async fn the_grace_period_ends() {
 
 #[tokio::test]
 async fn py_067_the_start_line() {
-    let bound: Bound<_> = Server::new(Reveal::new(extproc::Noop)).listen("127.0.0.1:0").bind().await.unwrap();
+    let bound: Bound<_> = Server::new(Reveal::new(Noop)).listen("127.0.0.1:0").bind().await.unwrap();
     let port = bound.local_addr().unwrap().port();
     assert_eq!(bound.start_line(), format!("Starting Envoy ExternalProcessor \"Noop\" at 127.0.0.1:{port}"));
 }
@@ -315,7 +316,7 @@ async fn py_071_the_service_can_be_embedded() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::from(listener.local_addr().unwrap());
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    let service = Server::new(extproc::Noop).into_service();
+    let service = Server::new(Noop).into_service();
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
     let mut call = Call::open(connect(&address).await.unwrap()).await;
     call.send(get("/a")).await;
@@ -323,9 +324,19 @@ async fn py_071_the_service_can_be_embedded() {
 }
 
 #[test]
-fn stages_are_named() {
-    fn names(stages: impl Stages) -> String {
-        stages.names()
+fn what_a_server_is_called_and_needs() {
+    struct Whole;
+    impl Processor for Whole {
+        type Ctx = ();
+        type RequestBody = Skip;
+        type ResponseBody = extproc::Whole<1>;
+
+        fn open(&self, _: &Open) {}
     }
-    assert_eq!(names(extproc::Chain::new(extproc::Noop).then(Reveal::new(extproc::Noop))), "Noop,Noop");
+    let needs = |request, response| BodyModes { request, response };
+    let plain = Server::new(Chain::new(Noop).then(Reveal::new(Noop)));
+    assert_eq!((plain.name(), plain.needs()), ("Noop,Noop".to_owned(), needs(BodyMode::None, BodyMode::None)));
+    let boxed = Server::new(vec![BoxProcessor::new(Noop), BoxProcessor::new(Whole)]);
+    assert_eq!((boxed.name(), boxed.needs()), ("Noop,Whole".to_owned(), needs(BodyMode::None, BodyMode::Buffered)));
+    assert_eq!(Server::new(Chain::new(Whole).then(Noop)).needs(), needs(BodyMode::None, BodyMode::Buffered));
 }

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use extproc_core::Direction;
+use extproc_core::session::BodyModes;
 
 use crate::body::Body;
-use crate::stages::{One, Run, Stages};
+use crate::stages::{One, Run, Stages, either};
 use crate::stop::Halted;
 use crate::{End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
 
@@ -54,6 +55,10 @@ impl Stages for Vec<BoxProcessor> {
     fn names(&self) -> String {
         self.iter().map(BoxProcessor::name).collect::<Vec<_>>().join(",")
     }
+
+    fn needs(&self) -> BodyModes {
+        self.iter().map(Stages::needs).fold(BodyModes::default(), either)
+    }
 }
 
 impl Stages for BoxProcessor {
@@ -66,10 +71,15 @@ impl Stages for BoxProcessor {
     fn names(&self) -> String {
         self.name().to_owned()
     }
+
+    fn needs(&self) -> BodyModes {
+        self.0.needs()
+    }
 }
 
 trait Erased: Send + Sync {
     fn name(&self) -> &str;
+    fn needs(&self) -> BodyModes;
     fn open(&self, open: &Open) -> Box<dyn ErasedRun>;
 }
 
@@ -78,6 +88,10 @@ struct Holder<P>(Arc<P>);
 impl<P: Processor> Erased for Holder<P> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn needs(&self) -> BodyModes {
+        P::needs(&self.0)
     }
 
     fn open(&self, open: &Open) -> Box<dyn ErasedRun> {
