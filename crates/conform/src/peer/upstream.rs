@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -93,28 +93,35 @@ async fn serve(stream: TcpStream, script: Upstream, record: Arc<Record>) {
     let _ = stream.set_nodelay(true);
     let (read, mut write) = stream.into_split();
     let mut reader = Reader::new(read);
-    let Ok(Some(head)) = reader.head().await else { return };
-    record.open.send_modify(|open| *open += 1);
-    let mut body = Body::default();
-    let place = record.add(&head);
-    let framing = head.framing(false);
-    if script.early {
-        let (_, answered) = tokio::join!(reader.body(framing, &mut body), answer(&mut write, &script, &head));
-        record.update(place, &body);
-        record.open.send_modify(|open| *open -= 1);
-        if answered.is_err() {
-            return;
-        }
-    } else {
-        reader.body(framing, &mut body).await;
-        record.update(place, &body);
-        record.open.send_modify(|open| *open -= 1);
-        if body.end == End::Complete && answer(&mut write, &script, &head).await.is_err() {
+    while let Ok(Some(head)) = reader.head().await {
+        if !one_request(&mut reader, &mut write, &head, &script, &record).await {
             return;
         }
     }
-    // The data plane decides how long the connection stays.
-    while matches!(reader.fill().await, Ok(true)) {}
+}
+
+/// Reads the rest of a request and answers it; false when the connection is of no further use.
+async fn one_request(
+    reader: &mut Reader<OwnedReadHalf>,
+    write: &mut OwnedWriteHalf,
+    head: &Head,
+    script: &Upstream,
+    record: &Record,
+) -> bool {
+    record.open.send_modify(|open| *open += 1);
+    let mut body = Body::default();
+    let place = record.add(head);
+    let framing = head.framing(false);
+    if script.early {
+        let (_, answered) = tokio::join!(reader.body(framing, &mut body), answer(write, script, head));
+        record.update(place, &body);
+        record.open.send_modify(|open| *open -= 1);
+        return answered.is_ok() && body.end == End::Complete;
+    }
+    reader.body(framing, &mut body).await;
+    record.update(place, &body);
+    record.open.send_modify(|open| *open -= 1);
+    body.end == End::Complete && answer(write, script, head).await.is_ok()
 }
 
 impl Record {
