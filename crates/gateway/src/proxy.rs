@@ -1,6 +1,7 @@
 //! One request: prepare it, choose its rule, send it through the rule's processors to an upstream.
 
 mod forwarded;
+mod host;
 mod request_id;
 
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 
 use extproc_tower::http::RecomputeRoute;
 use extproc_tower::{Cut, Filter, Processor, Refusal, RequestBody, ResponseBody, process};
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -60,11 +61,14 @@ impl Proxy {
         mut request: Request<Incoming>,
     ) -> Result<Response<ResponseBody<UpstreamBody>>, Cut> {
         forwarded::prepare(&mut request, origin.peer);
-        let rule = self.select(origin.listener, &request);
-        let access = Access::begin(request.method(), host(&request), request.uri().path());
-        let chain = rule.as_ref().map(|it| &it.chain).or_else(|| self.plan.routes.unmatched(origin.listener));
+        let refusal = host::check(&request).err();
+        let rule = if refusal.is_none() { self.select(origin.listener, &request) } else { None };
+        let access = Access::begin(request.method(), host::host(&request), request.uri().path());
+        // Nobody is asked about a request of which it is not clear whom it is for.
+        let unmatched = || self.plan.routes.unmatched(origin.listener).filter(|_| refusal.is_none());
+        let chain = rule.as_ref().map(|it| &it.chain).or_else(unmatched);
         let filters = chain.and_then(|it| self.filters.get(&address_of(it))).unwrap_or(&self.unfiltered);
-        let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone() };
+        let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone(), refusal };
         let mut result = process(Arc::clone(filters), request, route).await;
         let name = rule.as_ref().map_or("", |it| it.name.as_str());
         match (&mut result, access) {
@@ -82,7 +86,7 @@ impl Proxy {
         if request.method() == Method::CONNECT {
             return None;
         }
-        self.plan.routes.select(listener, host(request), request.uri().path()).map(Arc::clone)
+        self.plan.routes.select(listener, host::host(request), request.uri().path()).map(Arc::clone)
     }
 }
 
@@ -92,6 +96,8 @@ struct Route {
     proxy: Arc<Proxy>,
     listener: usize,
     rule: Option<Arc<Rule>>,
+    /// Why the request goes nowhere.
+    refusal: Option<Refusal>,
 }
 
 impl Service<Request<RequestBody<Incoming>>> for Route {
@@ -104,6 +110,9 @@ impl Service<Request<RequestBody<Incoming>>> for Route {
     }
 
     fn call(&mut self, mut request: Request<RequestBody<Incoming>>) -> Answer {
+        if let Some(refusal) = self.refusal.take() {
+            return Answer::refused(refusal);
+        }
         if request.extensions_mut().remove::<RecomputeRoute>().is_some() {
             self.rule = self.proxy.select(self.listener, &request);
         }
@@ -112,13 +121,6 @@ impl Service<Request<RequestBody<Incoming>>> for Route {
         };
         self.proxy.upstream.send(rule, request)
     }
-}
-
-/// `:authority`, or else the Host header.
-fn host<B>(request: &Request<B>) -> &str {
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let field = || request.headers().get(header::HOST).and_then(|it| it.to_str().ok());
-    authority.or_else(field).unwrap_or_default()
 }
 
 fn processor(spec: &ProcessorSpec) -> Processor {

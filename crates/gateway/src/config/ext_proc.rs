@@ -292,7 +292,7 @@ impl ExtProc {
         ];
         for (position, trial) in trials {
             if let Err(error) = extproc_core::Config::new(trial) {
-                problems.push(position, error.to_string());
+                problems.push(position, explained(&error));
             }
         }
         if problems.0.is_empty()
@@ -300,6 +300,18 @@ impl ExtProc {
         {
             problems.push(self.name.as_ref().and_then(|it| it.position), error.to_string());
         }
+    }
+}
+
+/// The core's words, with the names of this format.
+fn explained(error: &extproc_core::ConfigError) -> String {
+    match error {
+        extproc_core::ConfigError::BodyMode { field, mode } => {
+            let key = field.rsplit('.').next().unwrap_or(field);
+            let mode = BodyMode::from(*mode).word();
+            format!("`{key}: {mode}` is not supported yet; use NONE, STREAMED or BUFFERED")
+        }
+        other => other.to_string(),
     }
 }
 

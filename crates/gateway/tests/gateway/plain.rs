@@ -135,6 +135,12 @@ async fn what_the_gateway_answers_itself() {
     let answer = raw(routed.address, b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 
+    for hosts in ["", "host: a\r\nhost: b\r\n", "host: a b\r\n"] {
+        let request = format!("GET /only HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        let answer = raw(routed.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{hosts}: {answer}");
+    }
+
     let dead = World::new(refusing().await).start().await;
     let (status, body) = dead.get("/").await;
     assert_eq!(status, 503);
