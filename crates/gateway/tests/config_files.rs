@@ -137,6 +137,45 @@ fn an_entry_alone() {
     assert!(entry(off).to_options().is_ok(), "what is off needs no support");
 }
 
+/// The rows of "Config load" in Envoy's catalogue, as far as this version has the fields.
+#[test]
+fn env_431_to_444_what_envoy_loads_and_refuses() {
+    let table = [
+        ("ENV-432", "processing_mode: { request_body_mode: FULL_DUPLEX_STREAMED }", Some("request_trailer_mode: SEND")),
+        (
+            "ENV-432",
+            "processing_mode: { response_body_mode: FULL_DUPLEX_STREAMED }",
+            Some("response_trailer_mode: SEND"),
+        ),
+        (
+            "ENV-432",
+            "processing_mode: { request_body_mode: FULL_DUPLEX_STREAMED, request_trailer_mode: DEFAULT }",
+            Some("request_trailer_mode: SEND"),
+        ),
+        ("ENV-436", "message_timeout: 0s", None),
+        ("ENV-436", "message_timeout: 3600s", None),
+        ("ENV-436", "message_timeout: 3601s", Some("between 0 s and 3600 s")),
+        ("ENV-436", "max_message_timeout: 3601s", Some("between 0 s and 3600 s")),
+        ("ENV-437", "{ disable_clear_route_cache: true, route_cache_action: CLEAR }", Some("excludes")),
+        ("ENV-437", "{ disable_clear_route_cache: true, route_cache_action: RETAIN }", Some("excludes")),
+        ("ENV-437", "{ disable_clear_route_cache: true, route_cache_action: DEFAULT }", None),
+        ("ENV-437", "{ disable_clear_route_cache: false, route_cache_action: CLEAR }", None),
+        ("ENV-438", "status_on_error: { code: 0 }", Some("status_on_error is 0")),
+        ("ENV-438", "status_on_error: { code: 777 }", Some("status_on_error is 777")),
+        ("ENV-438", "status_on_error: { code: 200 }", None),
+    ];
+    for (row, text, refused) in table {
+        let entry: ext_proc::ExtProc = serde_saphyr::from_str(text).unwrap();
+        match (entry.to_options(), refused) {
+            (Ok(_), None) => {}
+            (Err(problems), Some(why)) => assert!(problems.to_string().contains(why), "{row} {text}: {problems}"),
+            (result, _) => panic!("{row} {text}: {result:?}"),
+        }
+    }
+    // A negative time is refused where it is read.
+    assert!(serde_saphyr::from_str::<ext_proc::ExtProc>("message_timeout: -1s").is_err());
+}
+
 /// Programs that have an entry as a JSON value need no detour through text.
 #[test]
 fn an_entry_as_a_value() {
