@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use extproc_core::{BodyMode, Config, Options, ProcessingMode};
 use extproc_proto::external_processor_client::ExternalProcessorClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::failure::{Failure, Outcome};
 use dialogue::Dialogue;
@@ -113,7 +113,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let config = args.config().map_err(Failure::usage)?;
     let request = args.request().map_err(Failure::Usage)?;
     let response = args.response().map_err(Failure::Usage)?;
-    let channel = connect(&args.address).await?;
+    let endpoint = endpoint(&args.address).map_err(Failure::Usage)?;
+    let hint = || format!("no processor answers at {0}; start one: extproc serve trivial --listen {0}", args.address);
+    let channel = endpoint.connect().await.with_context(hint)?;
     // The gateway takes messages of any size too.
     let client = ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX);
     let log = Dialogue::new(Arc::new(config), client, request.clone(), response.clone(), args.chunk).run().await?;
@@ -161,15 +163,12 @@ fn body(text: &str) -> anyhow::Result<Bytes> {
     }
 }
 
-async fn connect(address: &str) -> anyhow::Result<Channel> {
-    let uri = match address {
-        unix if unix.starts_with("unix:") => unix.to_owned(),
-        url if url.contains("://") => url.to_owned(),
-        tcp => format!("http://{tcp}"),
-    };
-    let endpoint = Endpoint::from_shared(uri)?.connect_timeout(Duration::from_secs(2));
-    let hint = || format!("no processor answers at {address}; start one: extproc serve trivial --listen {address}");
-    endpoint.connect().await.with_context(hint)
+fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
+    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    let endpoint =
+        Endpoint::from_shared(uri).ok().filter(|it| address.starts_with("unix:") || it.uri().port().is_some());
+    let endpoint = endpoint.with_context(|| format!("{address:?} is no address; write HOST:PORT or unix:PATH"))?;
+    Ok(endpoint.connect_timeout(Duration::from_secs(2)))
 }
 
 /// `200ms`, `1.5s`.

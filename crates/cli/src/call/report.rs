@@ -57,7 +57,11 @@ impl Log {
             ));
         }
         if let Some(Err(status)) = &self.closed {
-            return Some(format!("the processor ended the stream with {}", status_text(status)));
+            // HTTP/2 itself failed before any answer: CANCELLED, INTERNAL, UNAVAILABLE, or what the client makes of it.
+            let failed = matches!(status.code, 1 | 13 | 14) || status.message == "transport error";
+            let mute = failed && self.turns.iter().all(|turn| turn.answer.is_none());
+            let hint = if mute { "; is it a gRPC server that listens there?" } else { "" };
+            return Some(format!("the processor ended the stream with {}{hint}", status_text(status)));
         }
         if let Some(turn) = self.turns.iter().find(|turn| turn.sent.is_empty()) {
             let phase = turn.phase.map_or("nothing", super::words::Phase::name);
@@ -131,7 +135,7 @@ fn fields(out: &mut String, before: &Fields, after: &Fields) {
 
 fn status_text(status: &extproc_core::filter::GrpcStatus) -> String {
     let code = tonic::Code::from(i32::from(status.code));
-    format!("gRPC status {} ({code}): {:?}", status.code, status.message)
+    format!("gRPC status {} ({code:?}): {:?}", status.code, status.message)
 }
 
 fn millis(duration: Duration) -> String {

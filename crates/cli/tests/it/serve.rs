@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
 use crate::process::{Server, run, run_with, text};
 
@@ -109,6 +110,25 @@ async fn a_processor_that_does_not_answer_is_named() {
     let output = run(&["call", &addr, "--timeout", "50ms"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("request headers"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_processor_is_named() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = other.local_addr().unwrap().to_string();
+    let garbage = async {
+        loop {
+            let (mut stream, _) = other.accept().await.unwrap();
+            stream.write_all(&[b'x'; 1000]).await.unwrap();
+        }
+    };
+    let output = tokio::select! {
+        output = call(&addr, &[]) => output,
+        () = garbage => unreachable!("it never ends"),
+    };
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("is it a gRPC server"), "{error}");
 }
 
 #[tokio::test]
