@@ -1,6 +1,6 @@
 //! Accepting connections and serving HTTP/1.1 and cleartext HTTP/2 on them.
 
-mod linger;
+mod client;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,10 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::{Drain, Signal};
 use crate::proxy::{Origin, Proxy};
-use linger::Lingering;
+use client::Client;
 
 /// How long a client may take for the headers of a request, also between two requests on one connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an exchange may go on without a byte from or to the client (Envoy: `stream_idle_timeout`). Bounds what a
+/// client that neither sends nor reads can hold.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The bytes of all headers of an HTTP/2 request (Envoy: 60 KiB). HTTP/1.1 has a limit of 100 headers instead.
 const MAX_HEADER_BYTES: u32 = 60 << 10;
 /// How long accepting pauses when the process has no file descriptor left.
@@ -76,14 +79,23 @@ async fn serve(stream: TcpStream, origin: Origin, proxy: Arc<Proxy>, server: Ser
         return;
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&proxy).handle(origin, request));
-    let mut connection = pin!(server.serve_connection(TokioIo::new(Lingering::new(stream)), service));
+    let client = Client::new(stream);
+    let activity = client.activity();
+    let mut idle = pin!(activity.idle_for(IDLE_TIMEOUT));
+    let mut connection = pin!(server.serve_connection(TokioIo::new(client), service));
     let result = tokio::select! {
+        biased;
         result = connection.as_mut() => result,
+        () = idle.as_mut() => {
+            tracing::debug!(%peer, "nothing came or went; closing");
+            return;
+        }
         () = signal.stopped() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection => result,
                 () = signal.killed() => return,
+                () = idle => return,
             }
         }
     };

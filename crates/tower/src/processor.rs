@@ -9,11 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use extproc_core::filter::GrpcStatus;
-use h2::client::SendRequest;
 
-use link::Link;
+use link::{Connection, Link};
 pub(crate) use stream::SideStream;
 
 /// An external processor: one or more equal servers. Clones share the connections.
@@ -46,7 +44,7 @@ pub(crate) enum Opening {
     /// The connection is being made: ask again.
     Connecting(link::Waiting),
     /// The connection is there; it may have to wait for a free stream.
-    Connected(SendRequest<Bytes>, Arc<str>),
+    Connected(Connection),
 }
 
 impl Processor {
@@ -76,14 +74,14 @@ impl Opening {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SideStream, GrpcStatus>> {
         if let Self::Connecting(waiting) = self {
             match waiting.poll(cx) {
-                Poll::Ready(Ok((connection, authority))) => *self = Self::Connected(connection, authority),
+                Poll::Ready(Ok(connection)) => *self = Self::Connected(connection),
                 Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let Self::Connected(connection, authority) = self else { return Poll::Pending };
-        match connection.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(SideStream::start(connection, authority)),
+        let Self::Connected(connection) = self else { return Poll::Pending };
+        match connection.streams.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(SideStream::start(connection)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(stream::status_before_headers(&error))),
             Poll::Pending => Poll::Pending,
         }

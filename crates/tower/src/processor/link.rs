@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -14,7 +14,7 @@ use extproc_core::filter::GrpcStatus;
 use h2::client::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{Endpoint, Opening};
 
@@ -25,6 +25,11 @@ const STREAM_WINDOW: u32 = 2 << 20;
 /// kernel and we hold together, not what one slow exchange may hold.
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
+/// How long a doubted connection may take for a sign of life.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the next doubt waits.
+const PROBE_PAUSE: Duration = Duration::from_secs(10);
+
 pub(super) struct Link {
     target: Arc<Target>,
     state: Arc<watch::Sender<State>>,
@@ -34,8 +39,6 @@ struct Target {
     endpoint: Endpoint,
     authority: Arc<str>,
     connect_timeout: Duration,
-    /// How many there were.
-    connections: AtomicU64,
 }
 
 enum State {
@@ -43,13 +46,44 @@ enum State {
     Idle,
     /// A task is at it.
     Connecting,
-    /// The number tells this connection from the one after it.
-    Ready(SendRequest<Bytes>, u64),
+    Ready(Connection),
     /// The last attempt failed.
     Failed(GrpcStatus),
 }
 
-type Outcome = Result<(SendRequest<Bytes>, Arc<str>), GrpcStatus>;
+/// A connection that takes streams.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(super) streams: SendRequest<Bytes>,
+    pub(super) authority: Arc<str>,
+    pub(super) health: Arc<Health>,
+}
+
+/// Whether there is still somebody at the other end.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// How often data came, over all streams.
+    received: AtomicU64,
+    doubted: Notify,
+}
+
+impl Health {
+    pub(super) fn receive(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often data came; the same later means that none did in between.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+}
+
+type Outcome = Result<Connection, GrpcStatus>;
 
 /// Waits for the connection attempt that is under way.
 pub(crate) struct Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>);
@@ -68,8 +102,7 @@ impl Link {
             // What gRPC clients send for unix sockets.
             Endpoint::Unix(_) => "localhost".to_owned(),
         };
-        let target =
-            Arc::new(Target { endpoint, authority: authority.into(), connect_timeout, connections: AtomicU64::new(0) });
+        let target = Arc::new(Target { endpoint, authority: authority.into(), connect_timeout });
         Self { target, state: Arc::new(watch::Sender::new(State::Idle)) }
     }
 
@@ -80,7 +113,7 @@ impl Link {
     /// The connection, or what to wait for. Starts an attempt when none is under way.
     pub(super) fn open(&self) -> Opening {
         if let Some(connection) = self.state.borrow().usable() {
-            return Opening::Connected(connection, Arc::clone(&self.target.authority));
+            return Opening::Connected(connection);
         }
         let start = self.state.send_if_modified(|state| {
             let start = !matches!(state, State::Connecting) && state.usable().is_none();
@@ -99,7 +132,7 @@ impl Link {
         Opening::Connecting(Waiting(Box::pin(async move {
             let done = states.wait_for(|it| !matches!(it, State::Connecting)).await;
             match done.as_deref() {
-                Ok(State::Ready(connection, _)) => Ok((connection.clone(), Arc::clone(&target.authority))),
+                Ok(State::Ready(connection)) => Ok(connection.clone()),
                 Ok(State::Failed(status)) => Err(status.clone()),
                 Ok(State::Idle | State::Connecting) | Err(_) => {
                     Err(unavailable(&target.endpoint, "the connection ended as soon as it was made"))
@@ -111,10 +144,10 @@ impl Link {
 
 impl State {
     /// The connection, unless it is closed or the processor has said that it takes no more streams on it.
-    fn usable(&self) -> Option<SendRequest<Bytes>> {
-        let Self::Ready(connection, _) = self else { return None };
+    fn usable(&self) -> Option<Connection> {
+        let Self::Ready(connection) = self else { return None };
         let mut connection = connection.clone();
-        match connection.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        match connection.streams.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => None,
             Poll::Ready(Ok(())) | Poll::Pending => Some(connection),
         }
@@ -138,15 +171,15 @@ async fn run(target: Arc<Target>, state: Arc<watch::Sender<State>>) {
     let endpoint = &target.endpoint;
     let connecting = connect(endpoint);
     match tokio::time::timeout(target.connect_timeout, connecting).await {
-        Ok(Ok((connection, driver))) => {
+        Ok(Ok((streams, driver))) => {
             tracing::debug!(?endpoint, "connected to processor");
-            let number = target.connections.fetch_add(1, Ordering::Relaxed);
-            state.send_replace(State::Ready(connection, number));
-            if let Err(error) = driver.await {
-                tracing::debug!(?endpoint, %error, "connection to processor failed");
-            }
+            let health = Arc::new(Health::default());
+            let authority = Arc::clone(&target.authority);
+            state.send_replace(State::Ready(Connection { streams, authority, health: Arc::clone(&health) }));
+            serve(endpoint, driver, &health).await;
+            // Another may have taken its place, if it was going away.
             state.send_if_modified(|state| {
-                let current = matches!(state, State::Ready(_, it) if *it == number);
+                let current = matches!(state, State::Ready(it) if Arc::ptr_eq(&it.health, &health));
                 if current {
                     *state = State::Idle;
                 }
@@ -164,7 +197,44 @@ async fn run(target: Arc<Target>, state: Arc<watch::Sender<State>>) {
     }
 }
 
-type Driver = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
+/// Serves a connection until it ends, or until somebody doubts that it is alive and it gives no sign of life. A peer
+/// whose machine is gone would otherwise cost every exchange its timeout until the kernel gives up, a quarter of an
+/// hour later. Nothing is asked without a doubt: servers may take offence at pings.
+async fn serve(endpoint: &Endpoint, mut driver: Driver, health: &Health) {
+    let mut pings = driver.as_mut().ping_pong();
+    let mut probe = pin!(async {
+        loop {
+            health.doubted.notified().await;
+            let Some(pings) = &mut pings else { return std::future::pending().await };
+            match tokio::time::timeout(PROBE_TIMEOUT, pings.ping(h2::Ping::opaque())).await {
+                Ok(_) => tokio::time::sleep(PROBE_PAUSE).await,
+                Err(_) => return,
+            }
+        }
+    });
+    let ended = std::future::poll_fn(|cx| match driver.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => probe.as_mut().poll(cx).map(|()| None),
+    });
+    match ended.await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(?endpoint, %error, "connection to processor failed"),
+        None => tracing::warn!(?endpoint, "no sign of life from processor; connecting again"),
+    }
+}
+
+/// A connection, whatever it runs over.
+trait Drive: Future<Output = Result<(), h2::Error>> + Send {
+    fn ping_pong(self: Pin<&mut Self>) -> Option<h2::PingPong>;
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Drive for h2::client::Connection<T, Bytes> {
+    fn ping_pong(self: Pin<&mut Self>) -> Option<h2::PingPong> {
+        Self::ping_pong(self.get_mut())
+    }
+}
+
+type Driver = Pin<Box<dyn Drive>>;
 
 async fn connect(endpoint: &Endpoint) -> io::Result<(SendRequest<Bytes>, Driver)> {
     match endpoint {

@@ -3,15 +3,18 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use extproc_core::filter::GrpcStatus;
 use extproc_proto::prost::Message;
 use extproc_proto::{PROCESS_PATH, ProcessingRequest, ProcessingResponse};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
+use super::link::{Connection, Health};
 
 /// The largest message a processor may send. Larger than any body a filter may hold by default.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -25,6 +28,9 @@ pub(crate) struct SideStream {
     half_closed: bool,
     receive: Receive,
     inbox: Inbox,
+    health: Arc<Health>,
+    /// How often data had come over the connection when this stream began.
+    heard: u64,
 }
 
 enum Receive {
@@ -36,8 +42,8 @@ enum Receive {
 
 impl SideStream {
     /// Sends the request headers.
-    pub(super) fn start(connection: &mut SendRequest<Bytes>, authority: &str) -> Result<Self, GrpcStatus> {
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(PROCESS_PATH).build();
+    pub(super) fn start(connection: &mut Connection) -> Result<Self, GrpcStatus> {
+        let uri = Uri::builder().scheme("http").authority(&*connection.authority).path_and_query(PROCESS_PATH).build();
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.map_err(|error| status(13, &format!("no valid authority: {error}")))?;
@@ -45,13 +51,16 @@ impl SideStream {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert(header::USER_AGENT, HeaderValue::from_static(concat!("extproc/", env!("CARGO_PKG_VERSION"))));
-        let (head, send) = connection.send_request(request, false).map_err(|error| status_before_headers(&error))?;
+        let (head, send) =
+            connection.streams.send_request(request, false).map_err(|error| status_before_headers(&error))?;
         Ok(Self {
             send,
             outbox: Bytes::new(),
             half_closed: false,
             receive: Receive::Head(head),
             inbox: Inbox::default(),
+            heard: connection.health.received(),
+            health: Arc::clone(&connection.health),
         })
     }
 
@@ -102,9 +111,12 @@ impl SideStream {
         self.half_closed
     }
 
-    /// Gives the stream up.
+    /// Gives the stream up. If nothing at all came over the connection meanwhile, it may be dead.
     pub(crate) fn reset(mut self) {
         self.send.send_reset(Reason::CANCEL);
+        if self.heard == self.health.received() {
+            self.health.doubt();
+        }
     }
 
     /// The next message, or how the stream ended. Not to be called after the end.
@@ -129,6 +141,7 @@ impl SideStream {
                     Some(Ok(data)) => {
                         // An error means that the stream is over, which the next poll tells.
                         let _ = body.flow_control().release_capacity(data.len());
+                        self.health.receive();
                         self.inbox.put(data);
                     }
                     Some(Err(error)) => return self.end(Err(status_after_headers(&error))),

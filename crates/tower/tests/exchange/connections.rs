@@ -90,6 +90,30 @@ async fn a_connection_that_is_going_away_gets_no_new_streams() {
     assert_eq!(first.await.unwrap(), PASSED);
 }
 
+/// A machine that vanished: the connection stands, and nothing ever comes back.
+#[tokio::test]
+async fn a_connection_that_is_dead_is_made_again() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (_dead, _) = socket.accept().await.unwrap();
+        let (stream, _) = socket.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            answer(respond);
+        }
+    });
+    let filters = [filter(address, |it| {
+        it.message_timeout = Duration::from_millis(50);
+        it.processing_mode.response_headers = false;
+    })];
+    let started = std::time::Instant::now();
+    while text(exchange(&filters, get("/"), &Upstream::echo()).await.unwrap()).await != PASSED {
+        assert!(started.elapsed() < Duration::from_secs(10), "the dead connection is still in use");
+    }
+    assert!(started.elapsed() > Duration::from_secs(1), "it had time to give a sign of life");
+}
+
 #[tokio::test]
 async fn exchanges_go_round_the_endpoints_that_work() {
     let script = |message: &extproc_proto::ProcessingRequest| Step::Reply(ack(message));
