@@ -1,4 +1,4 @@
-//! The core in memory: [`FilterChain`] between the same scripts, under virtual time and without sockets.
+//! The core in memory: [`extproc_core::FilterChain`] between the same scripts, under virtual time and without sockets.
 
 mod data_plane;
 mod processor;
