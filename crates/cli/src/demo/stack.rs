@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::client::Ask;
 use super::config;
 use super::envoy::Envoy;
+use super::golden::CHAIN;
 use super::tap::{Head, Log, Tap};
 use crate::echo;
 use crate::failure::{Failure, Outcome};
@@ -133,7 +134,7 @@ pub(super) async fn ready(proxy: SocketAddr, chain: Option<&str>) -> anyhow::Res
         let answer = ask.send(proxy).await;
         let complete = answer.as_ref().is_ok_and(|answer| {
             let applied = answer.headers.iter().find(|(name, _)| Some(name.as_str()) == chain);
-            chain.is_none() || applied.is_some_and(|(_, names)| names == super::golden::CHAIN)
+            chain.is_none() || applied.is_some_and(|(_, names)| CHAIN.split(',').all(|name| names.contains(name)))
         });
         // Whatever is wrong then, the walk-through shows it.
         if complete || Instant::now() > deadline {

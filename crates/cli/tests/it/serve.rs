@@ -151,12 +151,17 @@ async fn unix_sockets() {
 }
 
 #[tokio::test]
-async fn settings_come_from_the_environment() {
-    let mut server = Server::spawn(&["serve", "noop"], &[("GRPC_PORT", "0"), ("SHUTDOWN_GRACE_PERIOD", "0.5")]);
-    let line = server.line().await.unwrap();
-    let port = line.strip_prefix("Starting Envoy ExternalProcessor \"NoopExtProcService\" at ").unwrap();
-    let addr = format!("127.0.0.1:{port}");
-    assert_eq!(call(&addr, &[]).await.status.code(), Some(0));
-    server.terminate().await;
-    assert_eq!(server.end().await.code(), Some(0));
+async fn settings_come_from_the_environment_and_flags_win() {
+    for (flags, port) in [(&[][..], "0"), (&["--port", "0", "--grace-period", "1"], "not a port")] {
+        let env = [("GRPC_PORT", port), ("SHUTDOWN_GRACE_PERIOD", "0.5")];
+        let mut server = Server::spawn(&[&["serve", "noop"], flags].concat(), &env);
+        let line = server.line().await.unwrap();
+        let port = line.strip_prefix("Starting Envoy ExternalProcessor \"NoopExtProcService\" at ").unwrap();
+        assert_eq!(call(&format!("127.0.0.1:{port}"), &[]).await.status.code(), Some(0), "{flags:?}");
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            assert_eq!(call(&format!("[::1]:{port}"), &[]).await.status.code(), Some(0), "{flags:?}");
+        }
+        server.terminate().await;
+        assert_eq!(server.end().await.code(), Some(0), "{flags:?}");
+    }
 }

@@ -32,6 +32,23 @@ async fn once_shows_that_all_is_as_expected() {
     assert_eq!(text(&output.stderr), "", "nothing is logged at ERROR");
 }
 
+/// The chain header under a name that the upstream uses too: its list then has one entry more than expected.
+#[tokio::test]
+async fn once_fails_and_tells_what_differs() {
+    let _alone = alone().await;
+    let output = run_with(&["demo", "--once"], &[("EXTPROCS_APPLIED_HEADER", "content-type")]).await;
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    for part in [
+        "response header content-type",
+        "expected \"Trivial",
+        ",application/json\"",
+        "differ from what is expected: PY-140",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn the_chain_header_can_be_off_or_renamed() {
     let _alone = alone().await;
@@ -45,6 +62,20 @@ async fn the_chain_header_can_be_off_or_renamed() {
         assert!(!first.contains_key("x-ext-procs-applied"), "{env:?}");
         assert!(name.is_none_or(|name| first.contains_key(name)), "{env:?}");
     }
+}
+
+#[tokio::test]
+async fn logs_are_on_stderr_and_can_be_json() {
+    let _alone = alone().await;
+    let output = run_with(&["demo", "--once", "--json", "--log-format", "json"], &[("LOG_LEVEL", "INFO")]).await;
+    assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok());
+    let log = text(&output.stderr);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let started = lines.iter().filter(|line| {
+        let message = line["fields"]["message"].as_str().unwrap_or_default();
+        message.starts_with("Starting Envoy ExternalProcessor")
+    });
+    assert_eq!(started.count(), 6, "{log}");
 }
 
 #[tokio::test]
