@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use extproc_conform::catalogue::Catalogue;
 use extproc_conform::run::Options;
 use extproc_conform::target::TargetKind;
 
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Count the rows of the catalogues of behaviour that scenarios and tests prove; nothing is run
+    #[arg(long, conflicts_with_all = ["filter", "target", "explain", "record"])]
+    catalogue: bool,
     /// Write what Envoy does to DIR/golden instead of comparing with it
     #[arg(long)]
     record: bool,
@@ -46,6 +50,15 @@ pub(crate) async fn run(args: Args) -> Outcome {
     if !options.dir.join("scenarios").is_dir() {
         let dir = options.dir.display();
         return Err(Failure::usage(format!("there are no scenarios in {dir}; name their directory with --dir")));
+    }
+    if args.catalogue {
+        let catalogue = Catalogue::load(&options.dir, None).map_err(Failure::Ran)?;
+        if args.json {
+            crate::text::println(serde_json::to_string_pretty(&catalogue.json())?);
+        } else {
+            crate::text::print(catalogue.table());
+        }
+        return Ok(());
     }
     options.filter = args.explain.clone().or(args.filter);
     options.record = args.record;

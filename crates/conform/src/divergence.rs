@@ -27,6 +27,10 @@ pub struct Divergence {
     pub reason: String,
     /// Every field that differs, with both values.
     pub fields: BTreeMap<String, Values>,
+    /// Fields that, with everything below them, differ only because those above do: that they differ is checked, their
+    /// values are not.
+    #[serde(default)]
+    pub consequences: Vec<String>,
 }
 
 /// Both sides of a differing field; `absent` for a field that is not there.
@@ -95,7 +99,9 @@ impl Divergences {
     /// Whether a field of a scenario is listed for a target; what an expectation says of it does not count then.
     #[must_use]
     pub fn covers(&self, scenario: &str, target: TargetKind, field: &str) -> bool {
-        self.of(scenario, target).any(|entry| entry.fields.contains_key(field))
+        self.of(scenario, target).any(|entry| {
+            entry.fields.contains_key(field) || entry.consequences.iter().any(|above| is_below(field, above))
+        })
     }
 
     /// Sorts differences into listed and unlisted, and finds entries that no longer hold.
@@ -103,23 +109,28 @@ impl Divergences {
     pub fn judge(&self, scenario: &str, target: TargetKind, found: Vec<Difference>) -> Judgement {
         let mut judgement = Judgement::default();
         for difference in found {
-            let is_listed = self
-                .of(scenario, target)
-                .filter_map(|entry| entry.fields.get(&difference.field))
-                .any(|values| values.ours == difference.ours && values.envoy == difference.theirs);
+            let is_listed = self.of(scenario, target).any(|entry| match entry.fields.get(&difference.field) {
+                Some(values) => values.ours == difference.ours && values.envoy == difference.theirs,
+                None => entry.consequences.iter().any(|above| is_below(&difference.field, above)),
+            });
             if is_listed {
                 judgement.listed.push(difference);
             } else {
                 judgement.unlisted.push(difference);
             }
         }
-        for field in self.of(scenario, target).flat_map(|entry| entry.fields.keys()) {
-            if !judgement.listed.iter().any(|difference| difference.field == *field) {
-                judgement.stale.push(field.clone());
-            }
+        for entry in self.of(scenario, target) {
+            let is_stale = |holds: &dyn Fn(&str) -> bool| !judgement.listed.iter().any(|it| holds(&it.field));
+            let fields = entry.fields.keys().filter(|field| is_stale(&|found| found == field.as_str()));
+            let consequences = entry.consequences.iter().filter(|above| is_stale(&|found| is_below(found, above)));
+            judgement.stale.extend(fields.chain(consequences).cloned());
         }
         judgement
     }
+}
+
+fn is_below(field: &str, above: &str) -> bool {
+    field.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -137,6 +148,12 @@ mod tests {
   decision: envoy_bug
   reason: r
   fields: { client.end: { ours: cut, envoy: complete } }
+- scenario: ENV-2
+  targets: [core]
+  decision: bug
+  reason: r
+  fields: {}
+  consequences: [upstream, counters]
 ",
         )
         .unwrap()
@@ -163,6 +180,16 @@ mod tests {
     fn an_entry_that_no_longer_differs_is_stale() {
         let judged = list().judge("ENV-1", TargetKind::Core, Vec::new());
         assert_eq!(judged.stale, ["client.end"]);
+    }
+
+    #[test]
+    fn consequences_must_differ_somehow() {
+        let found = vec![difference("upstream.body", "a", "b"), difference("upstream", "c", "d")];
+        let judged = list().judge("ENV-2", TargetKind::Core, found);
+        assert_eq!((judged.unlisted, judged.listed.len(), judged.stale), (Vec::new(), 2, vec!["counters".to_owned()]));
+
+        let other = difference("upstreams", "a", "b");
+        assert_eq!(list().judge("ENV-2", TargetKind::Core, vec![other.clone()]).unlisted, [other]);
     }
 
     #[test]

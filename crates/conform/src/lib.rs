@@ -4,6 +4,7 @@
 //! processor, the upstream and the client saw, the counters, and why. [`run`](run()) compares transcripts with those
 //! of Envoy and with what the scenario expects; where we differ on purpose, [`divergence`] lists it with the reason.
 
+pub mod catalogue;
 pub mod divergence;
 pub mod golden;
 pub mod peer;

@@ -21,3 +21,15 @@ async fn every_scenario_on_every_target() {
     }
     assert!(!report.is_failure(), "{}", report.table());
 }
+
+#[test]
+fn the_catalogue_names_what_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let catalogue = extproc_conform::catalogue::Catalogue::load(&root.join("conformance"), Some(&root));
+    let catalogue = catalogue.unwrap_or_else(|error| panic!("{error:#}"));
+    println!("{}", catalogue.table());
+    assert!(matches!(
+        catalogue.standing("ENV-001"),
+        Some(extproc_conform::catalogue::Standing::Proven(by)) if by[0] == "ENV-001"
+    ));
+}

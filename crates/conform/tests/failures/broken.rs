@@ -26,7 +26,7 @@ const TOO_LATE: Duration = Duration::from_millis(400);
 
 /// A way to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// The process dies with the first message in its hands: its connections are reset.
     Killed,
     /// It is not there: connections are closed at once.
@@ -45,13 +45,13 @@ pub enum Broken {
 
 /// It listens, and knows whether it has recovered.
 #[derive(Debug)]
-pub struct Processor {
+pub(crate) struct Processor {
     address: SocketAddr,
     healthy: watch::Sender<bool>,
 }
 
 impl Processor {
-    pub async fn start(broken: Broken) -> Self {
+    pub(crate) async fn start(broken: Broken) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (healthy, state) = watch::channel(false);
@@ -63,11 +63,11 @@ impl Processor {
         Self { address, healthy }
     }
 
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn recover(&self) {
+    pub(crate) fn recover(&self) {
         self.healthy.send_replace(true);
     }
 }
