@@ -13,9 +13,9 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use extproc_core::{BodyMode, Config, Options, ProcessingMode};
 use extproc_proto::external_processor_client::ExternalProcessorClient;
-use tonic::transport::Endpoint;
 
 use crate::failure::{Failure, Outcome};
+use crate::peer;
 use dialogue::Dialogue;
 use exchange::Message;
 
@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 16384)]
     chunk: usize,
     /// How long the processor may take for one answer, as 200ms or 1.5s
-    #[arg(long, default_value = "200ms", value_parser = duration)]
+    #[arg(long, default_value = "200ms", value_parser = peer::duration)]
     timeout: Duration,
     /// Go on without the processor when it fails (failure_mode_allow)
     #[arg(long)]
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let config = args.config().map_err(Failure::usage)?;
     let request = args.request().map_err(Failure::Usage)?;
     let response = args.response().map_err(Failure::Usage)?;
-    let endpoint = endpoint(&args.address).map_err(Failure::Usage)?;
+    let endpoint = peer::endpoint(&args.address).map_err(Failure::Usage)?;
     let hint = || format!("no processor answers at {0}; start one: extproc serve trivial --listen {0}", args.address);
     let channel = endpoint.connect().await.with_context(hint)?;
     // The gateway takes messages of any size too.
@@ -160,39 +160,5 @@ fn body(text: &str) -> anyhow::Result<Bytes> {
     match text.strip_prefix('@') {
         Some(path) => Ok(std::fs::read(path).with_context(|| format!("cannot read the body from {path}"))?.into()),
         None => Ok(text.to_owned().into()),
-    }
-}
-
-fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
-    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    let endpoint =
-        Endpoint::from_shared(uri).ok().filter(|it| address.starts_with("unix:") || it.uri().port().is_some());
-    let endpoint = endpoint.with_context(|| format!("{address:?} is no address; write HOST:PORT or unix:PATH"))?;
-    Ok(endpoint.connect_timeout(Duration::from_secs(2)))
-}
-
-/// `200ms`, `1.5s`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1e-3),
-        None => (text.strip_suffix('s').unwrap_or_default(), 1.0),
-    };
-    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| "write a number with its unit, as 200ms or 1.5s".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [("200ms", Some(200)), ("1.5s", Some(1500)), ("0s", Some(0))] {
-            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
-        }
-        for text in ["200", "", "s", "-1s", "1m", "1e99s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -9,8 +9,10 @@ mod demo;
 mod echo;
 mod failure;
 mod gateway;
+mod health;
 mod listen;
 mod logging;
+mod peer;
 mod sample;
 mod serve;
 mod shutdown;
@@ -42,6 +44,7 @@ enum Command {
     Demo(demo::Args),
     Echo(echo::Args),
     Gateway(gateway::Args),
+    Health(health::Args),
     Serve(serve::Args),
 }
 
@@ -50,7 +53,7 @@ impl Command {
     const fn log_level(&self) -> &'static str {
         match self {
             Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
-            Self::Call(_) | Self::Conform(_) | Self::Demo(_) => "error",
+            Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) => "error",
         }
     }
 }
@@ -79,6 +82,7 @@ fn run(command: Command) -> Outcome {
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await,
             Command::Gateway(args) => gateway::run(args).await,
+            Command::Health(args) => health::run(args).await,
             Command::Serve(args) => serve::run(args).await,
         }
     })

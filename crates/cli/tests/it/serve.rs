@@ -132,6 +132,25 @@ async fn a_server_that_is_no_processor_is_named() {
 }
 
 #[tokio::test]
+async fn health_can_be_asked_by_scripts() {
+    let service = "envoy.service.ext_proc.v3.ExternalProcessor";
+    for name in ["noop", "sink"] {
+        let server = serve(name).await;
+        let addr = server.addr.to_string();
+        for (args, code, said) in [
+            (&["health", &addr][..], 0, "SERVING\n"),
+            (&["health", &addr, "--service", service], 0, "SERVING\n"),
+            (&["health", &addr, "--service", "other"], 1, ""),
+        ] {
+            let output = run(args).await;
+            assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(code), said), "{name} {args:?}");
+        }
+        server.kill().await;
+        assert_eq!(run(&["health", &addr]).await.status.code(), Some(1), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn unix_sockets() {
     let dir = TempDir::new().unwrap();
     for name in ["trivial", "sink"] {

@@ -13,7 +13,7 @@ async fn help_and_version_succeed() {
 
 #[tokio::test]
 async fn every_command_shows_an_example() {
-    for command in ["call", "conform", "demo", "echo", "gateway", "serve"] {
+    for command in ["call", "conform", "demo", "echo", "gateway", "health", "serve"] {
         let help = text(&run(&[command, "--help"]).await.stdout);
         assert!(help.contains("Example") && help.contains(&format!("  extproc {command} ")), "{command}: {help}");
     }
@@ -34,6 +34,7 @@ async fn bad_usage_is_2_and_says_what_to_do() {
         (&["gateway", "--config", "/no/such/file"], "/no/such/file"),
         (&["gateway", "--backend", "nonsense"], "host:port"),
         (&["gateway", "--backend", "127.0.0.1:1", "--body", "whole"], "BUFFERED"),
+        (&["health", "nowhere"], "HOST:PORT"),
         (&["call"], "<ADDR>"),
         (&["call", "127.0.0.1"], "HOST:PORT"),
         (&["call", "http://127.0.0.1:1"], "HOST:PORT"),
