@@ -22,3 +22,19 @@ async fn one_scenario_on_one_target() {
     let explained = text(&run(&["conform", "--target", "core", "--explain", "ENV-001"]).await.stdout);
     assert!(explained.contains("client.status: 200") && explained.contains("processor:"), "{explained}");
 }
+
+#[tokio::test]
+async fn the_catalogues_are_counted() {
+    let output = run(&["conform", "--catalogue", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for name in ["A93", "AGW", "ENV", "PY"] {
+        let part = &report["catalogues"][name];
+        let count = |word: &str| part[word].as_u64().unwrap();
+        let counted = ["proven", "divergent", "not_applicable", "missing"].map(count).iter().sum::<u64>();
+        assert_eq!(counted, part["rows"].as_object().unwrap().len() as u64, "{name}");
+    }
+    assert_eq!(report["catalogues"]["PY"]["rows"]["PY-140"]["standing"], "proven");
+    let table = text(&run(&["conform", "--catalogue"]).await.stdout);
+    assert!(table.contains("\nPY: "), "{table}");
+}
