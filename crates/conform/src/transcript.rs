@@ -43,6 +43,8 @@ pub struct Message {
     pub end: bool,
     /// `protocol_config`, as `request mode, response mode`.
     pub protocol_config: Option<String>,
+    /// What is unusual about it: attributes, observability mode, no metadata context.
+    pub remarks: Vec<&'static str>,
 }
 
 /// A request that an upstream got.

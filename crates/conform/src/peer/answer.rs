@@ -60,7 +60,13 @@ pub fn record(message: &pb::ProcessingRequest) -> Message {
         let early = if config.send_body_without_waiting_for_header_response { ", without waiting" } else { "" };
         format!("{}, {}{early}", name(config.request_body_mode), name(config.response_body_mode))
     });
-    Message { kind, headers, body: body.cloned().unwrap_or_default(), end, protocol_config }
+    let remarks = [
+        (message.metadata_context.is_none(), "no metadata_context"),
+        (!message.attributes.is_empty(), "attributes"),
+        (message.observability_mode, "observability_mode"),
+    ];
+    let remarks = remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, remark)| remark).collect();
+    Message { kind, headers, body: body.cloned().unwrap_or_default(), end, protocol_config, remarks }
 }
 
 fn list(map: Option<&pb::HeaderMap>) -> HeaderList {

@@ -58,7 +58,10 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
     for message in &seen {
         put_headers(&mut put, &format!("processor.{}.header", message.kind), &message.headers);
         if let Some(config) = &message.protocol_config {
-            put("processor.protocol_config".to_owned(), config.clone());
+            put(format!("processor.{}.protocol_config", message.kind), config.clone());
+        }
+        if !message.remarks.is_empty() {
+            put(format!("processor.{}.remarks", message.kind), message.remarks.join(", "));
         }
     }
 
@@ -163,7 +166,14 @@ mod tests {
     use bytes::Bytes;
 
     fn message(kind: Kind, body: &'static str, end: bool) -> Message {
-        Message { kind, headers: Vec::new(), body: Bytes::from_static(body.as_bytes()), end, protocol_config: None }
+        Message {
+            kind,
+            headers: Vec::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            end,
+            protocol_config: None,
+            remarks: Vec::new(),
+        }
     }
 
     #[test]
