@@ -16,7 +16,7 @@ use crate::shutdown;
 /// Speaks HTTP/1.1 and cleartext HTTP/2, all methods. Answers by path:
 ///
 ///   /redirect?location=URL  308 to URL (any path beginning with /redirect)
-///   /headers                {"headers": {Name: [values]}} with canonical names
+///   /headers                {"headers": {Name: list of values}}, names canonical
 ///   /raw                    the request's body as it is, streamed, with its content type
 ///   anything else           {"method", "path", "headers", "body", "message"}
 #[derive(Debug, clap::Args)]
