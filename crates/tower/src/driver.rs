@@ -25,7 +25,7 @@ use tower_service::Service;
 use crate::body::BoxError;
 use crate::headers;
 use crate::http::{Filter, RecomputeRoute, Refusal};
-use crate::processor::{Opening, SideStream};
+use crate::processor::{Opening, Replay, SideStream};
 use crate::request_body::RequestBody;
 use crate::shared::{Fate, Shared};
 
@@ -101,9 +101,15 @@ pin_project! {
 enum Side {
     Unopened,
     /// The first message is taken from the filter at once: it is sent, and its time runs, also while connecting.
-    Opening(Opening, Option<Outgoing>),
+    Opening(Opening, First),
     Open(SideStream),
     Closed,
+}
+
+/// What is sent on a stream as soon as it is open.
+enum First {
+    Outgoing(Option<Outgoing>),
+    Replay(Replay),
 }
 
 impl<B, S, UB> Driver<B, S, UB>
@@ -231,7 +237,7 @@ where
                 Effect::OpenStream(filter) => match this.filters[filter].processor.open() {
                     Ok(opening) => {
                         let first = this.shared.step(|chain| chain.poll_send(filter));
-                        this.sides[filter] = Side::Opening(opening, first);
+                        this.sides[filter] = Side::Opening(opening, First::Outgoing(first));
                     }
                     Err(status) => closed(this.shared, filter, Err(status)),
                 },
@@ -262,7 +268,10 @@ where
             if let Side::Opening(opening, first) = side {
                 match opening.poll(cx) {
                     Poll::Ready(Ok(mut stream)) => {
-                        first.take().into_iter().for_each(|it| give(&mut stream, it));
+                        match mem::replace(first, First::Outgoing(None)) {
+                            First::Outgoing(first) => first.into_iter().for_each(|it| give(&mut stream, it)),
+                            First::Replay(replay) => stream.resend(replay),
+                        }
                         *side = Side::Open(stream);
                     }
                     Poll::Ready(Err(status)) => {
@@ -282,8 +291,10 @@ where
                         moved = true;
                     }
                     Poll::Ready(Err(end)) => {
-                        *side = Side::Closed;
-                        closed(this.shared, index, end);
+                        match again(&this.filters[index], side) {
+                            Some(opening) => *side = opening,
+                            None => closed(this.shared, index, end),
+                        }
                         moved = true;
                     }
                     Poll::Pending => {}
@@ -439,6 +450,14 @@ where
             Fate::Ended => self.cancelled || state.fate(Direction::Request) != Fate::Open,
         }
     }
+}
+
+/// Closes a side whose stream has ended. When the processor did not look at it, gives what to put in its place.
+fn again(filter: &Filter, side: &mut Side) -> Option<Side> {
+    let Side::Open(stream) = mem::replace(side, Side::Closed) else { return None };
+    let replay = stream.into_replay()?;
+    let opening = filter.processor.open().ok()?;
+    Some(Side::Opening(opening, First::Replay(replay)))
 }
 
 /// Passes messages on as flow control allows.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use extproc_core::filter::GrpcStatus;
 
 use link::{Connection, Link};
-pub(crate) use stream::SideStream;
+pub(crate) use stream::{Replay, SideStream};
 
 /// An external processor: one or more equal servers. Clones share the connections.
 ///

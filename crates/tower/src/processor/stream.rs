@@ -20,6 +20,8 @@ use super::link::{Connection, Health};
 const MAX_MESSAGE: usize = 64 << 20;
 /// Length of the prefix of a gRPC message: a compression flag and the length.
 const PREFIX: usize = 5;
+/// How much is kept to be sent again when a processor refuses a stream without looking at it.
+const MAX_REPLAY: usize = 64 << 10;
 
 pub(crate) struct SideStream {
     send: SendStream<Bytes>,
@@ -31,6 +33,15 @@ pub(crate) struct SideStream {
     health: Arc<Health>,
     /// How often data had come over the connection when this stream began.
     heard: u64,
+    replay: Option<Replay>,
+    refused: bool,
+}
+
+/// What was sent on a stream that the processor has not answered yet.
+#[derive(Default)]
+pub(crate) struct Replay {
+    bytes: BytesMut,
+    half_closed: bool,
 }
 
 enum Receive {
@@ -61,6 +72,8 @@ impl SideStream {
             inbox: Inbox::default(),
             heard: connection.health.received(),
             health: Arc::clone(&connection.health),
+            replay: Some(Replay::default()),
+            refused: false,
         })
     }
 
@@ -96,11 +109,33 @@ impl SideStream {
         // Messages are bounded by the buffer limit of the filter, far below 4 GiB.
         frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         message.encode_raw(&mut frame);
+        self.replay = self.replay.take().filter(|it| it.bytes.len() + frame.len() <= MAX_REPLAY);
+        if let Some(replay) = &mut self.replay {
+            replay.bytes.extend_from_slice(&frame);
+        }
         self.outbox = frame.freeze();
+    }
+
+    /// Sends what was sent on a stream that the processor refused. If it refuses this one too, that is final.
+    pub(crate) fn resend(&mut self, replay: Replay) {
+        self.replay = None;
+        self.outbox = replay.bytes.freeze();
+        if replay.half_closed {
+            self.half_close();
+        }
+    }
+
+    /// What to send on another stream, after this one has ended because the processor did not look at it: it has said
+    /// that it takes no more streams on this connection (as one that is about to stop does).
+    pub(crate) fn into_replay(self) -> Option<Replay> {
+        self.replay.filter(|_| self.refused)
     }
 
     /// Ends the request stream. What has not left yet is dropped, which cannot happen after `poll_ready`.
     pub(crate) fn half_close(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.half_closed = true;
+        }
         if !mem::replace(&mut self.half_closed, true) {
             // An error means that the stream is over already.
             let _ = self.send.send_data(mem::take(&mut self.outbox), true);
@@ -130,12 +165,16 @@ impl SideStream {
             match &mut self.receive {
                 Receive::Head(head) => match ready!(Pin::new(head).poll(cx)) {
                     Ok(response) => {
+                        self.replay = None;
                         if let Some(end) = end_in_head(&response) {
                             return self.end(end);
                         }
                         self.receive = Receive::Body(response.into_body());
                     }
-                    Err(error) => return self.end(Err(status_before_headers(&error))),
+                    Err(error) => {
+                        self.refused = is_refusal(&error);
+                        return self.end(Err(status_before_headers(&error)));
+                    }
                 },
                 Receive::Body(body) => match ready!(body.poll_data(cx)) {
                     Some(Ok(data)) => {
@@ -245,6 +284,14 @@ fn end_in_head(response: &Response<RecvStream>) -> Option<Ended> {
         return Some(Err(status(2, &format!("the processor answered with content-type `{got}`, not gRPC"))));
     }
     None
+}
+
+/// The processor has not looked at the stream, so it can be tried again without harm (RFC 9113, 8.7).
+fn is_refusal(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    error.is_remote()
+        && (error.is_reset() && reason == Some(Reason::REFUSED_STREAM)
+            || error.is_go_away() && reason == Some(Reason::NO_ERROR))
 }
 
 /// The table of gRPC's `http-grpc-status-mapping`.

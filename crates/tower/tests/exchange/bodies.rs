@@ -165,3 +165,50 @@ async fn a_stuck_upstream_holds_the_client_back() {
     task.abort();
     eventually("letting the client go", || feed.is_dropped()).await;
 }
+
+/// Drivers, sinks and connections on several threads: a wake-up that is missed is a hang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_at_once_on_many_threads() {
+    const SIZE: usize = 200_000;
+    let processor = Scripted::start(|message| Step::Reply(ack(message))).await;
+    let filters = [BodyMode::Streamed, BodyMode::None].map(|mode| {
+        filter(processor.address, |it: &mut Options| {
+            it.processing_mode = bodies(mode, mode);
+            it.buffer_limit = 10_000;
+        })
+    });
+    let upstream = Upstream::new(|request: Request<extproc_tower::RequestBody<TestBody>>| async {
+        let (out, feed) = TestBody::open();
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                feed.data(frame.unwrap().into_data().unwrap());
+                tokio::task::yield_now().await;
+            }
+            feed.end();
+        });
+        Ok(Response::new(out))
+    });
+    let run = |filters: [_; 2], upstream: Upstream| async move {
+        let (body, feed) = TestBody::open();
+        tokio::spawn(async move {
+            for _ in 0..SIZE / 4_000 {
+                feed.data(vec![7; 4_000]);
+                tokio::task::yield_now().await;
+            }
+            feed.end();
+        });
+        let response = exchange(&filters, post(body), &upstream).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    let running: Vec<_> = (0..100).map(|_| tokio::spawn(run(filters.clone(), upstream.clone()))).collect();
+    let all = async {
+        for exchange in running {
+            assert_eq!(exchange.await.unwrap(), SIZE);
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(50), all).await.expect("nothing hangs");
+    let counters = &filters[0].counters;
+    eventually("the end of all streams", || counters.get("streams_closed") == Some(100)).await;
+    assert_eq!(counters.get("stream_msgs_sent"), counters.get("stream_msgs_received"));
+}

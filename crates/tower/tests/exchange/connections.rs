@@ -13,7 +13,7 @@ use h2::server::SendResponse;
 use tokio::net::TcpListener;
 
 use crate::processor::{Scripted, Step, ack};
-use crate::world::{Upstream, eventually, exchange, filter, get, text};
+use crate::world::{Upstream, counted, eventually, exchange, filter, get, text};
 
 const PASSED: &str = "200 GET http://ex.com/ host=ex.com []";
 
@@ -88,6 +88,38 @@ async fn a_connection_that_is_going_away_gets_no_new_streams() {
         assert!(exchanges < 1000, "no second connection was made");
     }
     assert_eq!(first.await.unwrap(), PASSED);
+}
+
+/// Nothing was done about a stream that was refused, so it is tried again, once, with what was sent on it.
+#[tokio::test]
+async fn a_refused_stream_is_tried_again() {
+    for (refusals, expected, counts) in [
+        (1, PASSED, "1/1/1/1"),
+        (2, "500 ", "1/1/0/0 streams_failed 1 server_half_closed 1 immediate_responses_sent 1"),
+    ] {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = socket.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut left = refusals;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if left > 0 {
+                    left -= 1;
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let message = request.into_body().data().await.unwrap().unwrap();
+                    assert!(message.len() > 5, "the message is sent again");
+                    answer(respond);
+                });
+            }
+        });
+        let filters = [filter(address, |it| it.processing_mode.response_headers = false)];
+        let answer = text(exchange(&filters, get("/"), &Upstream::echo()).await.unwrap()).await;
+        assert_eq!((answer.as_str(), counted(&filters[0]).as_str()), (expected, counts), "{refusals} refusals");
+    }
 }
 
 /// A machine that vanished: the connection stands, and nothing ever comes back.
