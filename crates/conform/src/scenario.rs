@@ -149,6 +149,10 @@ pub struct Upstream {
     pub hints: bool,
     /// Nothing listens there.
     pub unreachable: bool,
+    /// No route leads there.
+    pub unrouted: bool,
+    /// The data plane waits so long for the response. Default 15 s, which no scenario reaches.
+    pub timeout: Option<Millis>,
 }
 
 impl Default for Upstream {
@@ -164,6 +168,8 @@ impl Default for Upstream {
             early: false,
             hints: false,
             unreachable: false,
+            unrouted: false,
+            timeout: None,
         }
     }
 }

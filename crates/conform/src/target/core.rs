@@ -48,6 +48,8 @@ impl Target for Core {
 enum Happening {
     /// The client sends a part, or the upstream does.
     Part(Direction, HttpEvent),
+    /// The data plane has waited long enough for the upstream's response.
+    UpstreamTimeout,
     /// The client goes away.
     GiveUp,
     /// The side stream brings something.

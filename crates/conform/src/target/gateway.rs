@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use extproc_gateway::plan::{Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, WeightedBackend};
+use extproc_gateway::plan::{
+    Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, Timeouts, WeightedBackend,
+};
 use extproc_gateway::route::{HostMatch, PathMatch};
 use extproc_gateway::{Gateway as Proxy, Telemetry};
 use tokio::sync::oneshot;
@@ -67,6 +69,14 @@ fn counters(telemetry: &Telemetry) -> std::collections::BTreeMap<String, u64> {
     counters.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+fn timeouts(scenario: &Scenario) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    if let Some(timeout) = scenario.upstream.timeout {
+        timeouts.backend_request = Some(timeout.duration());
+    }
+    timeouts
+}
+
 fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -> Result<Plan, Failure> {
     let unsupported = |what: &str| Err(Failure::Unsupported(what.to_owned()));
     let Some(processor) = &peers.processor else {
@@ -74,6 +84,9 @@ fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -
     };
     if scenario.routes.iter().any(|route| !route.headers.is_empty()) {
         return unsupported("routes are chosen by host and path only");
+    }
+    if scenario.upstream.unrouted {
+        return unsupported("a request without a route has no rule, and so no processors");
     }
     let mut plan = Plan {
         listeners: vec![Listener { name: "scenario".to_owned(), address: ([127, 0, 0, 1], 0).into() }],
@@ -96,7 +109,7 @@ fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -
             name: format!("route-{index}"),
             backends: vec![WeightedBackend { backend: index, weight: 1 }],
             chain: Arc::clone(&chain),
-            ..Rule::default()
+            timeouts: timeouts(scenario),
         };
         plan.routes.add(0, HostMatch::Any, path, Arc::new(rule));
     }

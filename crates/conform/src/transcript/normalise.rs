@@ -29,8 +29,13 @@ pub const DROPPED: [(&str, &str); 16] = [
 const LONG: usize = 64;
 
 /// Details that tell of the data plane around the filter.
-const NOT_OF_THE_FILTER: [&str; 3] =
-    ["via_upstream", "downstream_remote_disconnect", "upstream_reset_before_response_started"];
+const NOT_OF_THE_FILTER: [&str; 5] = [
+    "via_upstream",
+    "downstream_remote_disconnect",
+    "upstream_reset_before_response_started",
+    "route_not_found",
+    "response_timeout",
+];
 
 /// The transcript's fields by name, without those that are a race in this scenario. Two transcripts are equal when
 /// their fields are.

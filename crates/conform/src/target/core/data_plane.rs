@@ -16,10 +16,9 @@ use super::{Agenda, Happening};
 use crate::scenario::Scenario;
 use crate::transcript::{End, Reply, Transcript};
 
-/// Envoy's text for an upstream that refuses connections, and its details.
+/// Envoy's text for an upstream that refuses connections.
 const REFUSED: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
-const REFUSED_DETAILS: &str = "upstream_reset_before_response_started";
 
 /// A chain, its sinks and its sources.
 #[derive(Debug)]
@@ -36,6 +35,8 @@ pub(super) struct DataPlane<'a> {
     reroute: bool,
     kind: RequestKind,
     cancelled: bool,
+    /// The upstream's response has begun.
+    responding: bool,
     client_done: bool,
     /// What the side stream had counted when the client went away is not all: closing counts too.
     gone: bool,
@@ -54,6 +55,7 @@ impl<'a> DataPlane<'a> {
             reroute: false,
             kind: RequestKind::default(),
             cancelled: false,
+            responding: false,
             client_done: false,
             gone: false,
         }
@@ -85,7 +87,13 @@ impl<'a> DataPlane<'a> {
                     self.routing = Some(headers.clone());
                     self.kind = RequestKind::of(headers);
                 }
+                self.responding |= direction == Direction::Response;
                 self.waiting[direction as usize].push_back(event);
+            }
+            Some(Happening::UpstreamTimeout) if self.responding => {}
+            Some(Happening::UpstreamTimeout) => {
+                self.agenda.drop_parts(Direction::Response);
+                self.respond(at, 504, "upstream request timeout", "response_timeout");
             }
             Some(Happening::Stream(event)) => self.chain.handle_stream(at, 0, event),
             Some(Happening::GiveUp) => {
@@ -185,12 +193,16 @@ impl<'a> DataPlane<'a> {
         let routing = self.routing.clone().unwrap_or_default();
         match self.upstream.take(now, part, &routing, &mut self.agenda)? {
             Taken::Well => {}
-            Taken::Unreachable => {
-                let reply = LocalReply::new(self.kind, 503, Bytes::from_static(REFUSED.as_bytes()), REFUSED_DETAILS);
-                self.chain.respond(at, reply);
-            }
+            Taken::Unreachable => self.respond(at, 503, REFUSED, "upstream_reset_before_response_started"),
+            Taken::Unrouted => self.respond(at, 404, "", "route_not_found"),
         }
         Ok(())
+    }
+
+    /// The data plane answers in place of the upstream.
+    fn respond(&mut self, at: Instant, status: u16, body: &'static str, details: &str) {
+        let reply = LocalReply::new(self.kind, status, Bytes::from_static(body.as_bytes()), details);
+        self.chain.respond(at, reply);
     }
 
     fn give_client(&mut self, part: Forward) {

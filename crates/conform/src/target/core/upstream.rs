@@ -25,6 +25,8 @@ pub(super) enum Taken {
     Well,
     /// Answer in its place: nothing listens there.
     Unreachable,
+    /// Answer in its place: no route leads there.
+    Unrouted,
 }
 
 impl<'a> Scripted<'a> {
@@ -45,6 +47,9 @@ impl<'a> Scripted<'a> {
                 let route = self.route(routing);
                 if self.script(route).unreachable {
                     return Ok(Taken::Unreachable);
+                }
+                if self.script(route).unrouted {
+                    return Ok(Taken::Unrouted);
                 }
                 self.received = Some(request(route, &headers));
                 if self.script(route).early {
@@ -98,6 +103,9 @@ impl<'a> Scripted<'a> {
         let script = self.script(received.route);
         let bodiless = received.method == "HEAD" || matches!(script.status, 204 | 304);
         self.answered = true;
+        if let Some(timeout) = script.timeout {
+            agenda.plan(now + timeout.duration(), Happening::UpstreamTimeout);
+        }
         let mut plan = |at, event| agenda.plan(at, Happening::Part(Direction::Response, event));
         let mut headers = Headers::new();
         headers.append(Name::from_static(":status"), Value::from(u64::from(script.status)));

@@ -53,7 +53,13 @@ fn listener(scenario: &Scenario, slug: &str, log: &Path) -> Value {
     ext_proc["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": format!("processor_{slug}") } });
     let mut routes: Vec<Value> =
         scenario.routes.iter().enumerate().map(|(index, it)| route(it, &upstream_name(slug, index + 1))).collect();
-    routes.push(json!({ "match": { "prefix": "/" }, "route": { "cluster": upstream_name(slug, 0) } }));
+    if !scenario.upstream.unrouted {
+        let mut last = json!({ "match": { "prefix": "/" }, "route": { "cluster": upstream_name(slug, 0) } });
+        if let Some(timeout) = scenario.upstream.timeout {
+            last["route"]["timeout"] = format!("{}s", timeout.duration().as_secs_f64()).into();
+        }
+        routes.push(last);
+    }
     let mut listener = json!({
         "name": slug,
         "address": address(SocketAddr::from(([127, 0, 0, 1], 0))),
