@@ -1,9 +1,14 @@
 //! What a processor wants of a body.
 
+mod piece;
+mod stream;
+
 use std::str::Utf8Error;
 
 use bytes::Bytes;
 
+pub(crate) use self::piece::{Output, Piece, joined};
+pub use self::stream::{ChunkIo, Out, Stream};
 use crate::stop::Halted;
 use crate::{LocalReply, RequestHead, ResponseHead, Stop};
 
@@ -13,12 +18,12 @@ use crate::{LocalReply, RequestHead, ResponseHead, Stop};
 /// |---|---|---|
 /// | [`Skip`] | nothing; there is no handler | nothing |
 /// | [`Whole`] | the head and the whole body at once, whatever body mode the data plane uses | up to its limit |
+/// | [`Stream`] | each chunk as it comes, with a read-only head; any output | nothing |
 ///
-/// The trait is sealed. `Stream` (chunks as they come, any output) and `Messages` (gRPC messages) will be kinds of
-/// their own, with the same two associated types; no processor has to change for them.
+/// The trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a body kind",
-    label = "use `Skip` for no body, `Whole<MAX>` for the whole body up to MAX bytes"
+    label = "use `Skip` for no body, `Whole<MAX>` for the whole body up to MAX bytes, `Stream` for chunks as they come"
 )]
 pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
     /// What the body handler gets.
@@ -26,21 +31,39 @@ pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
     /// How the body handler may stop the exchange.
     type Stop: Send + 'static;
 
-    /// The most bytes to collect; `None` when the body is not wanted.
     #[doc(hidden)]
-    const LIMIT: Option<usize>;
+    const WANT: Want;
 
+    /// What the handler gets of a piece; the head back when there is nothing (more) for it.
     #[doc(hidden)]
-    fn load(head: D::Head, body: Body) -> Result<Self::Io, (D::Head, Body)>;
+    fn load(head: D::Head, piece: &mut Piece) -> Result<Self::Io, D::Head>;
 
+    /// Takes the handler's output.
     #[doc(hidden)]
-    fn unload(io: Self::Io) -> (D::Head, Body);
+    fn unload(io: Self::Io, piece: &mut Piece) -> D::Head;
+
+    /// Lets everything go on as it came: what a handler does that was not written.
+    #[doc(hidden)]
+    fn pass(io: &mut Self::Io);
 
     #[doc(hidden)]
     fn halted(stop: Self::Stop) -> Halted;
 
     #[doc(hidden)]
     fn reply(stop: &mut Self::Stop) -> Option<&mut LocalReply>;
+}
+
+/// How much of a body a kind takes at once.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(unnameable_types, reason = "sealed")]
+pub enum Want {
+    /// None of it.
+    Nothing,
+    /// Each chunk as it comes.
+    Chunks,
+    /// All of it, up to so many bytes.
+    Whole(usize),
 }
 
 /// What the body handler of kind `K` gets.
@@ -177,14 +200,18 @@ impl<D: Dir> BodyKind<D> for Skip {
     type Io = NoBody;
     type Stop = NoBody;
 
-    const LIMIT: Option<usize> = None;
+    const WANT: Want = Want::Nothing;
 
-    fn load(head: D::Head, body: Body) -> Result<NoBody, (D::Head, Body)> {
-        Err((head, body))
+    fn load(head: D::Head, _: &mut Piece) -> Result<NoBody, D::Head> {
+        Err(head)
     }
 
-    fn unload(io: NoBody) -> (D::Head, Body) {
+    fn unload(io: NoBody, _: &mut Piece) -> D::Head {
         match io {}
+    }
+
+    fn pass(io: &mut NoBody) {
+        match *io {}
     }
 
     fn halted(stop: NoBody) -> Halted {
@@ -200,15 +227,23 @@ impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
     type Io = WholeIo<D>;
     type Stop = Stop;
 
-    const LIMIT: Option<usize> = Some(MAX);
+    const WANT: Want = Want::Whole(MAX);
 
-    fn load(head: D::Head, body: Body) -> Result<WholeIo<D>, (D::Head, Body)> {
-        Ok(WholeIo { head, body })
+    fn load(head: D::Head, piece: &mut Piece) -> Result<WholeIo<D>, D::Head> {
+        match piece.take() {
+            Some(data) => Ok(WholeIo { head, body: Body::new(data, piece.truncated) }),
+            None => Err(head),
+        }
     }
 
-    fn unload(io: WholeIo<D>) -> (D::Head, Body) {
-        (io.head, io.body)
+    fn unload(io: WholeIo<D>, piece: &mut Piece) -> D::Head {
+        if io.body.changed {
+            piece.out = Output::Pieces(vec![io.body.data]);
+        }
+        io.head
     }
+
+    fn pass(_: &mut WholeIo<D>) {}
 
     fn halted(stop: Stop) -> Halted {
         stop.into()
@@ -229,4 +264,5 @@ mod sealed {
     impl Sealed for super::Response {}
     impl Sealed for super::Skip {}
     impl<const MAX: usize> Sealed for super::Whole<MAX> {}
+    impl Sealed for super::Stream {}
 }

@@ -9,7 +9,7 @@ use extproc_core::Direction;
 use extproc_core::session::BodyModes;
 
 pub use self::boxed::BoxProcessor;
-use crate::body::Body;
+use crate::body::{Piece, Want};
 use crate::stages::{Run, Stages, either};
 use crate::stop::Halted;
 use crate::{End, OnError, Open, RequestHead, ResponseHead, Start, Trailers};
@@ -133,8 +133,8 @@ impl<A: Run, B: Run> Run for LinkRun<A, B> {
         pick!(self, index, name())
     }
 
-    fn limit(&self, index: usize, direction: Direction) -> Option<usize> {
-        pick!(self, index, limit(direction))
+    fn want(&self, index: usize, direction: Direction) -> Want {
+        pick!(self, index, want(direction))
     }
 
     fn on_error(&self, index: usize) -> OnError {
@@ -145,8 +145,8 @@ impl<A: Run, B: Run> Run for LinkRun<A, B> {
         pick_async!(self, index, request_headers(req))
     }
 
-    async fn request_body(&mut self, index: usize, head: &mut RequestHead, body: &mut Body) -> Result<(), Halted> {
-        pick_async!(self, index, request_body(head, body))
+    async fn request_body(&mut self, index: usize, head: &mut RequestHead, piece: &mut Piece) -> Result<(), Halted> {
+        pick_async!(self, index, request_body(head, piece))
     }
 
     async fn request_trailers(&mut self, index: usize, trailers: &mut Trailers) -> Result<(), Halted> {
@@ -157,8 +157,8 @@ impl<A: Run, B: Run> Run for LinkRun<A, B> {
         pick_async!(self, index, response_headers(rsp))
     }
 
-    async fn response_body(&mut self, index: usize, head: &mut ResponseHead, body: &mut Body) -> Result<(), Halted> {
-        pick_async!(self, index, response_body(head, body))
+    async fn response_body(&mut self, index: usize, head: &mut ResponseHead, piece: &mut Piece) -> Result<(), Halted> {
+        pick_async!(self, index, response_body(head, piece))
     }
 
     async fn response_trailers(&mut self, index: usize, trailers: &mut Trailers) -> Result<(), Halted> {

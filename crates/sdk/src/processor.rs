@@ -54,7 +54,8 @@ pub trait Processor: Send + Sync + 'static {
         ctx: &mut Self::Ctx,
         io: &mut Io<Request, Self::RequestBody>,
     ) -> impl Future<Output = Result<(), Halt<Request, Self::RequestBody>>> + Send {
-        let _ = (ctx, io);
+        let _ = ctx;
+        Self::RequestBody::pass(io);
         async { Ok(()) }
     }
 
@@ -84,7 +85,8 @@ pub trait Processor: Send + Sync + 'static {
         ctx: &mut Self::Ctx,
         io: &mut Io<Response, Self::ResponseBody>,
     ) -> impl Future<Output = Result<(), Halt<Response, Self::ResponseBody>>> + Send {
-        let _ = (ctx, io);
+        let _ = ctx;
+        Self::ResponseBody::pass(io);
         async { Ok(()) }
     }
 

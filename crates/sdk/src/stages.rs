@@ -10,7 +10,7 @@ use std::task::Poll;
 use extproc_core::session::BodyModes;
 use extproc_core::{BodyMode, Direction};
 
-use crate::body::Body;
+use crate::body::{Piece, Want};
 use crate::stop::Halted;
 use crate::{BodyKind, End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
 
@@ -26,8 +26,9 @@ pub trait Stages: Send + Sync + Sized + 'static {
     /// The names of the processors, joined by commas.
     fn names(&self) -> String;
 
-    /// The body modes that a data plane should use: NONE where no processor wants the body, else BUFFERED, the only
-    /// mode that carries everything a [`Whole`](crate::Whole) handler may do in every data plane.
+    /// The body modes that a data plane should use: NONE where no processor wants the body, BUFFERED where one wants it
+    /// [`Whole`](crate::Whole), the only mode that carries everything such a handler may do in every data plane, and
+    /// FULL_DUPLEX_STREAMED where one takes it as a [`Stream`](crate::Stream).
     fn needs(&self) -> BodyModes;
 }
 
@@ -37,7 +38,7 @@ pub trait Stages: Send + Sync + Sized + 'static {
 pub trait Run: Send + 'static {
     fn len(&self) -> usize;
     fn name(&self, index: usize) -> &str;
-    fn limit(&self, index: usize, direction: Direction) -> Option<usize>;
+    fn want(&self, index: usize, direction: Direction) -> Want;
     fn on_error(&self, index: usize) -> OnError;
 
     fn request_headers(
@@ -49,7 +50,7 @@ pub trait Run: Send + 'static {
         &mut self,
         index: usize,
         head: &mut RequestHead,
-        body: &mut Body,
+        piece: &mut Piece,
     ) -> impl Future<Output = Result<(), Halted>> + Send;
     fn request_trailers(
         &mut self,
@@ -65,7 +66,7 @@ pub trait Run: Send + 'static {
         &mut self,
         index: usize,
         head: &mut ResponseHead,
-        body: &mut Body,
+        piece: &mut Piece,
     ) -> impl Future<Output = Result<(), Halted>> + Send;
     fn response_trailers(
         &mut self,
@@ -97,14 +98,23 @@ impl<P: Processor> Stages for P {
     }
 
     fn needs(&self) -> BodyModes {
-        let need = |limit: Option<usize>| if limit.is_some() { BodyMode::Buffered } else { BodyMode::None };
-        BodyModes { request: need(P::RequestBody::LIMIT), response: need(P::ResponseBody::LIMIT) }
+        let need = |want| match want {
+            Want::Nothing => BodyMode::None,
+            Want::Whole(_) => BodyMode::Buffered,
+            Want::Chunks => BodyMode::FullDuplexStreamed,
+        };
+        BodyModes { request: need(P::RequestBody::WANT), response: need(P::ResponseBody::WANT) }
     }
 }
 
 /// What serves both.
 pub(crate) fn either(a: BodyModes, b: BodyModes) -> BodyModes {
-    let more = |a, b| if a == BodyMode::None { b } else { a };
+    let more = |a, b| match (a, b) {
+        (BodyMode::None, other) | (other, BodyMode::None) => other,
+        (a, b) if a == b => a,
+        // Whole bodies and chunks: the mode that carries both.
+        _ => BodyMode::FullDuplexStreamed,
+    };
     BodyModes { request: more(a.request, b.request), response: more(a.response, b.response) }
 }
 
@@ -116,18 +126,20 @@ macro_rules! phase {
 }
 
 macro_rules! body_phase {
-    ($self:ident, $phase:ident, $kind:ident, $head:ident, $body:ident) => {{
+    ($self:ident, $phase:ident, $kind:ident, $head:ident, $piece:ident) => {{
         let Some(ctx) = &mut $self.ctx else { return Ok(()) };
-        let mut io = match P::$kind::load(std::mem::take($head), std::mem::take($body)) {
-            Ok(io) => io,
-            Err(parts) => {
-                (*$head, *$body) = parts;
-                return Ok(());
-            }
-        };
-        let result = isolate(async { $self.processor.$phase(ctx, &mut io).await.map_err(P::$kind::halted) }).await;
-        (*$head, *$body) = P::$kind::unload(io);
-        result
+        loop {
+            let mut io = match P::$kind::load(std::mem::take($head), $piece) {
+                Ok(io) => io,
+                Err(head) => {
+                    *$head = head;
+                    return Ok(());
+                }
+            };
+            let result = isolate(async { $self.processor.$phase(ctx, &mut io).await.map_err(P::$kind::halted) }).await;
+            *$head = P::$kind::unload(io, $piece);
+            result?;
+        }
     }};
 }
 
@@ -140,10 +152,10 @@ impl<P: Processor> Run for One<P> {
         self.processor.name()
     }
 
-    fn limit(&self, _: usize, direction: Direction) -> Option<usize> {
+    fn want(&self, _: usize, direction: Direction) -> Want {
         match direction {
-            Direction::Request => P::RequestBody::LIMIT,
-            Direction::Response => P::ResponseBody::LIMIT,
+            Direction::Request => P::RequestBody::WANT,
+            Direction::Response => P::ResponseBody::WANT,
         }
     }
 
@@ -155,8 +167,8 @@ impl<P: Processor> Run for One<P> {
         phase!(self, request_headers, req)
     }
 
-    async fn request_body(&mut self, _: usize, head: &mut RequestHead, body: &mut Body) -> Result<(), Halted> {
-        body_phase!(self, request_body, RequestBody, head, body)
+    async fn request_body(&mut self, _: usize, head: &mut RequestHead, piece: &mut Piece) -> Result<(), Halted> {
+        body_phase!(self, request_body, RequestBody, head, piece)
     }
 
     async fn request_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {
@@ -167,8 +179,8 @@ impl<P: Processor> Run for One<P> {
         phase!(self, response_headers, rsp)
     }
 
-    async fn response_body(&mut self, _: usize, head: &mut ResponseHead, body: &mut Body) -> Result<(), Halted> {
-        body_phase!(self, response_body, ResponseBody, head, body)
+    async fn response_body(&mut self, _: usize, head: &mut ResponseHead, piece: &mut Piece) -> Result<(), Halted> {
+        body_phase!(self, response_body, ResponseBody, head, piece)
     }
 
     async fn response_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {

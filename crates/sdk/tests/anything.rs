@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use extproc::proto::ProcessingRequest;
 use extproc::testing::Script;
 use extproc::{
-    BodyMode, BoxProcessor, LocalReply, OnError, Open, Policy, Processor, Request, RequestHead, Response, ResponseHead,
-    Skip, Start, Stop, Trailers, Whole, WholeIo,
+    Abort, BodyMode, BoxProcessor, ChunkIo, LocalReply, OnError, Open, Policy, Processor, Request, RequestHead,
+    Response, ResponseHead, Skip, Start, Stop, Stream, Trailers, Whole, WholeIo,
 };
 
 const MODES: [BodyMode; 6] = [
@@ -32,10 +32,6 @@ impl Rng {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % limit
-    }
-
-    fn yes(&mut self) -> bool {
-        self.below(2) == 0
     }
 }
 
@@ -126,6 +122,39 @@ impl Processor for Heavy {
     }
 }
 
+/// Chunks as they come.
+struct Flowing(Habits);
+
+impl Flowing {
+    fn chunk<D: extproc::Dir>(&self, io: &mut ChunkIo<D>, bit: u32) {
+        match (self.0.has(bit), self.0.has(bit + 1)) {
+            (true, true) => {}
+            (true, false) => io.out.push(vec![b'x'; io.data.len() * 3]),
+            (false, true) => {
+                io.out.pass();
+                io.out.push("y");
+            }
+            (false, false) => io.out.pass(),
+        }
+    }
+}
+
+impl Processor for Flowing {
+    type RequestBody = Stream;
+    type ResponseBody = Stream;
+    phases!();
+
+    async fn request_body(&self, (): &mut (), io: &mut ChunkIo<Request>) -> Result<(), Stop> {
+        self.chunk(io, 10);
+        if self.0.has(6) && self.0.has(7) { Err(LocalReply::new(418).into()) } else { Ok(()) }
+    }
+
+    async fn response_body(&self, (): &mut (), io: &mut ChunkIo<Response>) -> Result<(), Abort> {
+        self.chunk(io, 12);
+        if self.0.has(8) && self.0.has(9) { Err(Abort::Reset) } else { Ok(()) }
+    }
+}
+
 fn stage(rng: &mut Rng) -> BoxProcessor {
     let habits = Habits(rng.below(u64::MAX));
     let policy = match rng.below(3) {
@@ -133,10 +162,10 @@ fn stage(rng: &mut Rng) -> BoxProcessor {
         1 => OnError::Reply(LocalReply::new(503)),
         _ => OnError::Fail,
     };
-    if rng.yes() {
-        BoxProcessor::new(Policy::new(Light(habits), policy))
-    } else {
-        BoxProcessor::new(Policy::new(Heavy(habits), policy))
+    match rng.below(3) {
+        0 => BoxProcessor::new(Policy::new(Light(habits), policy)),
+        1 => BoxProcessor::new(Policy::new(Flowing(habits), policy)),
+        _ => BoxProcessor::new(Policy::new(Heavy(habits), policy)),
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use extproc::testing::InMemory;
 use extproc::{
-    BodyMode, BoxProcessor, Headers, LocalReply, Name, Open, Processor, Request, RequestHead, Response, ResponseHead,
-    Reveal, Skip, Start, Stop, Trailers, Value, Whole, WholeIo,
+    Abort, BodyMode, BoxProcessor, ChunkIo, Headers, LocalReply, Name, Open, Processor, Request, RequestHead, Response,
+    ResponseHead, Reveal, Skip, Start, Stop, Stream, Trailers, Value, Whole, WholeIo,
 };
 use extproc_core::pair::{self, Begin, Ending, Outcome, Pair, Seen, Upstream};
 use extproc_core::{Config, Options, ProcessingMode};
@@ -84,14 +84,53 @@ impl Processor for Light {
     }
 }
 
+/// Appends to bodies as they pass.
+struct Flow(&'static str);
+
+impl Processor for Flow {
+    type Ctx = ();
+    type RequestBody = Stream;
+    type ResponseBody = Stream;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn open(&self, _: &Open) {}
+
+    async fn request_body(&self, (): &mut (), io: &mut ChunkIo<Request>) -> Result<(), Stop> {
+        io.out.pass();
+        if io.last {
+            io.out.push(self.0);
+        }
+        Ok(())
+    }
+
+    async fn response_body(&self, (): &mut (), io: &mut ChunkIo<Response>) -> Result<(), Abort> {
+        io.out.pass();
+        if io.last {
+            io.out.push(self.0);
+        }
+        Ok(())
+    }
+}
+
 type Make = fn() -> Vec<BoxProcessor>;
 
-const ROWS: [(&str, Make); 4] = [
+const ROWS: [(&str, Make); 8] = [
     ("light", || vec![BoxProcessor::new(Reveal::new(Light("a")))]),
     ("heavy", || vec![BoxProcessor::new(Reveal::new(Heavy("a")))]),
     ("light, heavy", || vec![BoxProcessor::new(Light("a")), BoxProcessor::new(Heavy("b"))]),
     ("heavy, light, heavy", || {
         vec![BoxProcessor::new(Heavy("a")), BoxProcessor::new(Reveal::new(Light("b"))), BoxProcessor::new(Heavy("c"))]
+    }),
+    ("flow", || vec![BoxProcessor::new(Reveal::new(Flow("a")))]),
+    ("flow, light, flow", || {
+        vec![BoxProcessor::new(Flow("a")), BoxProcessor::new(Light("b")), BoxProcessor::new(Flow("c"))]
+    }),
+    ("flow, heavy", || vec![BoxProcessor::new(Flow("a")), BoxProcessor::new(Heavy("b"))]),
+    ("heavy, flow, heavy", || {
+        vec![BoxProcessor::new(Heavy("a")), BoxProcessor::new(Flow("b")), BoxProcessor::new(Heavy("c"))]
     }),
 ];
 
@@ -189,8 +228,8 @@ fn the_effect_does_not_depend_on_the_carrier() {
                 }
             }
             let ((_, request, _), (_, response, _)) = expected.unwrap();
-            let heavies = what.matches("heavy").count();
-            assert_eq!((request.len(), response.len()), (5 + heavies, 5 + heavies), "{what}");
+            let marks = what.matches("heavy").count() + what.matches("flow").count();
+            assert_eq!((request.len(), response.len()), (5 + marks, 5 + marks), "{what}");
         }
     }
 }

@@ -10,8 +10,8 @@ use extproc::proto::external_processor_client::ExternalProcessorClient;
 use extproc::proto::{ProcessingRequest, ProcessingResponse};
 use extproc::testing::{Script, Transcript};
 use extproc::{
-    Address, BodyMode, BodyModes, Bound, BoxProcessor, Chain, End, Noop, Open, Processor, RequestHead, Reveal,
-    ServeError, Server, Skip, Start, Stop,
+    Abort, Address, BodyMode, BodyModes, Bound, BoxProcessor, Chain, ChunkIo, End, Noop, Open, Processor, RequestHead,
+    Response, Reveal, ServeError, Server, Skip, Start, Stop, Stream,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -323,6 +323,41 @@ async fn py_071_the_service_can_be_embedded() {
     assert_eq!(line(call.reply().await.unwrap().unwrap()), "request_headers");
 }
 
+/// Capitals of responses, chunk by chunk.
+struct Flow;
+
+impl Processor for Flow {
+    type Ctx = ();
+    type RequestBody = Skip;
+    type ResponseBody = Stream;
+
+    fn open(&self, _: &Open) {}
+
+    async fn response_body(&self, (): &mut (), io: &mut ChunkIo<Response>) -> Result<(), Abort> {
+        io.out.push(io.data.to_ascii_uppercase());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn chunks_go_out_as_they_come_in() {
+    let bound = Server::new(Flow).listen("127.0.0.1:0").bind().await.unwrap();
+    let address = bound.address().clone();
+    tokio::spawn(bound.serve_with_shutdown(pending()));
+    let mut call = Call::open(connect(&address).await.unwrap()).await;
+    let script = Script::new().modes(BodyMode::None, BodyMode::FullDuplexStreamed);
+    call.send(script.response_headers([(":status", "200")])).await;
+    assert_eq!(line(call.reply().await.unwrap().unwrap()), "response_headers");
+    // Each is answered before the next is sent.
+    for data in ["ab", "cd"] {
+        call.send(Script::new().response_body(data, false)).await;
+        let expected = format!("response_body chunk=\"{}\"", data.to_uppercase());
+        assert_eq!(line(call.reply().await.unwrap().unwrap()), expected);
+    }
+    call.send(Script::new().response_body("", true)).await;
+    assert_eq!(line(call.reply().await.unwrap().unwrap()), r#"response_body chunk="" end"#);
+}
+
 #[test]
 fn what_a_server_is_called_and_needs() {
     struct Whole;
@@ -339,4 +374,7 @@ fn what_a_server_is_called_and_needs() {
     let boxed = Server::new(vec![BoxProcessor::new(Noop), BoxProcessor::new(Whole)]);
     assert_eq!((boxed.name(), boxed.needs()), ("Noop,Whole".to_owned(), needs(BodyMode::None, BodyMode::Buffered)));
     assert_eq!(Server::new(Chain::new(Whole).then(Noop)).needs(), needs(BodyMode::None, BodyMode::Buffered));
+    let duplex = needs(BodyMode::None, BodyMode::FullDuplexStreamed);
+    assert_eq!(Server::new(Flow).needs(), duplex);
+    assert_eq!(Server::new(Chain::new(Whole).then(Flow)).needs(), duplex, "the mode that carries both");
 }

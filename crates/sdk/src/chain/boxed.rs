@@ -8,7 +8,7 @@ use std::sync::Arc;
 use extproc_core::Direction;
 use extproc_core::session::BodyModes;
 
-use crate::body::Body;
+use crate::body::{Piece, Want};
 use crate::stages::{One, Run, Stages, either};
 use crate::stop::Halted;
 use crate::{End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
@@ -104,13 +104,13 @@ type Phase<'a> = Pin<Box<dyn Future<Output = Result<(), Halted>> + Send + 'a>>;
 /// The dyn twin of one processor's [`Run`], under other names to keep calls unambiguous.
 trait ErasedRun: Send {
     fn dyn_name(&self) -> &str;
-    fn dyn_limit(&self, direction: Direction) -> Option<usize>;
+    fn dyn_want(&self, direction: Direction) -> Want;
     fn dyn_on_error(&self) -> OnError;
     fn dyn_request_headers<'a>(&'a mut self, req: &'a mut Start<RequestHead>) -> Phase<'a>;
-    fn dyn_request_body<'a>(&'a mut self, head: &'a mut RequestHead, body: &'a mut Body) -> Phase<'a>;
+    fn dyn_request_body<'a>(&'a mut self, head: &'a mut RequestHead, piece: &'a mut Piece) -> Phase<'a>;
     fn dyn_request_trailers<'a>(&'a mut self, trailers: &'a mut Trailers) -> Phase<'a>;
     fn dyn_response_headers<'a>(&'a mut self, rsp: &'a mut Start<ResponseHead>) -> Phase<'a>;
-    fn dyn_response_body<'a>(&'a mut self, head: &'a mut ResponseHead, body: &'a mut Body) -> Phase<'a>;
+    fn dyn_response_body<'a>(&'a mut self, head: &'a mut ResponseHead, piece: &'a mut Piece) -> Phase<'a>;
     fn dyn_response_trailers<'a>(&'a mut self, trailers: &'a mut Trailers) -> Phase<'a>;
     fn dyn_close(&mut self, end: End);
 }
@@ -120,8 +120,8 @@ impl<P: Processor> ErasedRun for One<P> {
         self.name(0)
     }
 
-    fn dyn_limit(&self, direction: Direction) -> Option<usize> {
-        self.limit(0, direction)
+    fn dyn_want(&self, direction: Direction) -> Want {
+        self.want(0, direction)
     }
 
     fn dyn_on_error(&self) -> OnError {
@@ -132,8 +132,8 @@ impl<P: Processor> ErasedRun for One<P> {
         Box::pin(self.request_headers(0, req))
     }
 
-    fn dyn_request_body<'a>(&'a mut self, head: &'a mut RequestHead, body: &'a mut Body) -> Phase<'a> {
-        Box::pin(self.request_body(0, head, body))
+    fn dyn_request_body<'a>(&'a mut self, head: &'a mut RequestHead, piece: &'a mut Piece) -> Phase<'a> {
+        Box::pin(self.request_body(0, head, piece))
     }
 
     fn dyn_request_trailers<'a>(&'a mut self, trailers: &'a mut Trailers) -> Phase<'a> {
@@ -144,8 +144,8 @@ impl<P: Processor> ErasedRun for One<P> {
         Box::pin(self.response_headers(0, rsp))
     }
 
-    fn dyn_response_body<'a>(&'a mut self, head: &'a mut ResponseHead, body: &'a mut Body) -> Phase<'a> {
-        Box::pin(self.response_body(0, head, body))
+    fn dyn_response_body<'a>(&'a mut self, head: &'a mut ResponseHead, piece: &'a mut Piece) -> Phase<'a> {
+        Box::pin(self.response_body(0, head, piece))
     }
 
     fn dyn_response_trailers<'a>(&'a mut self, trailers: &'a mut Trailers) -> Phase<'a> {
@@ -171,8 +171,8 @@ impl Run for BoxRun {
         self.0[index].dyn_name()
     }
 
-    fn limit(&self, index: usize, direction: Direction) -> Option<usize> {
-        self.0[index].dyn_limit(direction)
+    fn want(&self, index: usize, direction: Direction) -> Want {
+        self.0[index].dyn_want(direction)
     }
 
     fn on_error(&self, index: usize) -> OnError {
@@ -183,8 +183,8 @@ impl Run for BoxRun {
         self.0[index].dyn_request_headers(req).await
     }
 
-    async fn request_body(&mut self, index: usize, head: &mut RequestHead, body: &mut Body) -> Result<(), Halted> {
-        self.0[index].dyn_request_body(head, body).await
+    async fn request_body(&mut self, index: usize, head: &mut RequestHead, piece: &mut Piece) -> Result<(), Halted> {
+        self.0[index].dyn_request_body(head, piece).await
     }
 
     async fn request_trailers(&mut self, index: usize, trailers: &mut Trailers) -> Result<(), Halted> {
@@ -195,8 +195,8 @@ impl Run for BoxRun {
         self.0[index].dyn_response_headers(rsp).await
     }
 
-    async fn response_body(&mut self, index: usize, head: &mut ResponseHead, body: &mut Body) -> Result<(), Halted> {
-        self.0[index].dyn_response_body(head, body).await
+    async fn response_body(&mut self, index: usize, head: &mut ResponseHead, piece: &mut Piece) -> Result<(), Halted> {
+        self.0[index].dyn_response_body(head, piece).await
     }
 
     async fn response_trailers(&mut self, index: usize, trailers: &mut Trailers) -> Result<(), Halted> {

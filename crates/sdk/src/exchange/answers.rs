@@ -8,6 +8,7 @@ use super::flow::{Flow, Payload};
 use super::way::Way;
 use super::{Failure, Outcome, Row};
 use crate::Trailers;
+use crate::body::joined;
 use crate::stages::Run;
 
 /// Data planes that limit messages take this much (64 KiB).
@@ -16,8 +17,8 @@ const MAX_CHUNK: usize = 64 << 10;
 pub(super) const ENDED_BY_TRAILERS: &str = "a STREAMED body ended with trailers: its chunks are answered, so the whole \
     body cannot be sent on; configure BUFFERED or FULL_DUPLEX_STREAMED for this processor";
 
-const NO_BODY_TO_ANSWER: &str = "an empty body ended with trailers: the data plane waits for no answer that could carry \
-    header or body edits; make them in the header phase";
+const NO_BODY_TO_ANSWER: &str = "output at the end of a body that ended with trailers: the data plane waits for no answer \
+    that could carry it; configure FULL_DUPLEX_STREAMED for this processor";
 
 impl<W: Way> Flow<W> {
     /// Answers the headers with what the header phases did.
@@ -26,7 +27,8 @@ impl<W: Way> Flow<W> {
         let ask = self.ask(row, session);
         let wants_body = !self.last && !self.replaced && self.wants_body(row, mode.unwrap_or_default());
         let Some(head) = &mut self.head else { return Ok(()) };
-        if wants_body && mode == Some(BodyMode::Streamed) {
+        let cut = |mode| matches!(mode, BodyMode::Streamed | BodyMode::FullDuplexStreamed);
+        if wants_body && (mode.is_some_and(cut) || ask.is_some_and(|ask| cut(ask.of(W::DIRECTION)))) {
             head.drop_length();
         }
         let chunked = matches!(mode, Some(BodyMode::FullDuplexStreamed | BodyMode::Grpc));
@@ -79,26 +81,51 @@ impl<W: Way> Flow<W> {
         answered(session.answer(W::DIRECTION, answer))
     }
 
+    /// Answers a chunk with what the stages made of it.
+    pub(super) fn answer_pieces(
+        &self,
+        session: &mut Session,
+        mode: BodyMode,
+        output: (Vec<Bytes>, bool),
+        end: bool,
+    ) -> Result<(), Outcome> {
+        let (pieces, changed) = output;
+        if mode == BodyMode::FullDuplexStreamed {
+            return Self::emit_all(session, pieces, end);
+        }
+        let change = match changed.then(|| joined(pieces)) {
+            None => BodyChange::Keep,
+            Some(data) if data.is_empty() => BodyChange::Clear,
+            Some(data) => BodyChange::Replace(data),
+        };
+        answered(session.answer(W::DIRECTION, Answer::Body(BodyAnswer { change, ..BodyAnswer::default() })))
+    }
+
     /// Sends the complete body on in chunks.
     pub(super) fn emit(&mut self, session: &mut Session, end: bool) -> Result<(), Outcome> {
-        let mut rest = match std::mem::take(&mut self.body) {
-            Payload::Complete(body) => body.into_bytes(),
-            Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) => Bytes::new(),
+        let pieces = match std::mem::take(&mut self.body) {
+            Payload::Complete(body) => vec![body.into_bytes()],
+            Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) => Vec::new(),
         };
-        while !rest.is_empty() {
-            let data = rest.split_to(rest.len().min(MAX_CHUNK));
-            let chunk = Chunk { data, end_stream: end && rest.is_empty(), ..Chunk::default() };
-            let last = chunk.end_stream;
-            answered(session.answer(W::DIRECTION, Answer::Chunk(chunk)))?;
-            if last {
-                return Ok(());
+        Self::emit_all(session, pieces, end)
+    }
+
+    /// Sends pieces on in chunks, none of them empty but for an end without data.
+    fn emit_all(session: &mut Session, mut pieces: Vec<Bytes>, end: bool) -> Result<(), Outcome> {
+        pieces.retain(|piece| !piece.is_empty());
+        let count = pieces.len();
+        for (index, mut rest) in pieces.into_iter().enumerate() {
+            while !rest.is_empty() {
+                let data = rest.split_to(rest.len().min(MAX_CHUNK));
+                let end_stream = end && rest.is_empty() && index + 1 == count;
+                answered(session.answer(W::DIRECTION, Answer::Chunk(Chunk { data, end_stream, ..Chunk::default() })))?;
             }
         }
-        if !end {
-            return Ok(());
+        if end && count == 0 {
+            let chunk = Chunk { end_stream: true, ..Chunk::default() };
+            return answered(session.answer(W::DIRECTION, Answer::Chunk(chunk)));
         }
-        let chunk = Chunk { end_stream: true, ..Chunk::default() };
-        answered(session.answer(W::DIRECTION, Answer::Chunk(chunk)))
+        Ok(())
     }
 
     /// Sends on what must go before the trailers, or fails where nothing can carry it.
@@ -112,8 +139,9 @@ impl<W: Way> Flow<W> {
             return self.emit(session, false);
         }
         let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
-        if body.is_changed() && !body.is_empty() && !session.is_observing() {
-            return Err(row.fail_body(0, NO_BODY_TO_ANSWER));
+        // What came was answered, so this is output.
+        if !body.is_empty() && !session.is_observing() {
+            return Err(row.fail_body(row.last_wanting::<W>(), NO_BODY_TO_ANSWER));
         }
         Ok(())
     }
@@ -134,7 +162,11 @@ impl<W: Way> Flow<W> {
             return None;
         }
         self.asked = here;
-        let mode = |direction, wanted: bool| if wanted { BodyMode::Buffered } else { declared.of(direction) };
+        let mode = |direction, wanted: bool| match wanted {
+            false => declared.of(direction),
+            true if row.collects_any(direction) => BodyMode::Buffered,
+            true => BodyMode::Streamed,
+        };
         Some(match W::DIRECTION {
             Direction::Request => {
                 BodyModes { request: mode(Direction::Request, here), response: mode(Direction::Response, later) }

@@ -7,7 +7,7 @@ use extproc_core::{BodyMode, Headers, Session};
 use super::answers::ENDED_BY_TRAILERS;
 use super::way::Way;
 use super::{Outcome, Row};
-use crate::body::Body;
+use crate::body::{Body, Output, Piece, Want, joined};
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::{RequestHead, Start, Trailers};
@@ -40,6 +40,8 @@ pub(super) struct Flow<W: Way> {
     pub(super) upgraded: bool,
     /// Our header answer asked for another body mode.
     pub(super) asked: bool,
+    /// Some of the body has come.
+    seen: bool,
 }
 
 /// The body on its way to the stages.
@@ -70,6 +72,7 @@ impl<W: Way> Default for Flow<W> {
             replaced: false,
             upgraded: false,
             asked: false,
+            seen: false,
         }
     }
 }
@@ -112,6 +115,7 @@ impl<W: Way> Flow<W> {
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
         self.ensure_head(row);
+        self.seen = true;
         let held = self.deferred || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
         self.gone = !held && !session.is_observing();
         if self.replaced {
@@ -121,7 +125,18 @@ impl<W: Way> Flow<W> {
         if !self.wants_body(row, mode) {
             return self.pass(session, mode, chunk);
         }
-        self.collect(row, chunk.data)?;
+        if matches!(mode, BodyMode::Streamed | BodyMode::FullDuplexStreamed) {
+            let output = self.run_chunk(row, chunk.data, chunk.end_stream).await?;
+            if self.next_whole(row).is_none() {
+                if chunk.end_stream {
+                    self.body = Payload::Absent;
+                }
+                return self.answer_pieces(session, mode, output, chunk.end_stream);
+            }
+            output.0.into_iter().try_for_each(|data| self.collect(row, data))?;
+        } else {
+            self.collect(row, chunk.data)?;
+        }
         let complete = chunk.end_stream || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
         if !complete {
             if mode == BodyMode::Streamed {
@@ -156,8 +171,11 @@ impl<W: Way> Flow<W> {
         } else if collecting && mode != BodyMode::None && self.wants_body(row, mode) {
             if self.cleared && !session.is_observing() {
                 // The chunks were answered with nothing, and no answer is left that could carry the output.
-                return Err(row.fail_body(W::stage(self.next_whole(row), row.len()), ENDED_BY_TRAILERS));
+                let stage = self.next_whole(row).map_or(0, |position| W::stage(position, row.len()));
+                return Err(row.fail_body(stage, ENDED_BY_TRAILERS));
             }
+            let (output, _) = self.run_chunk(row, Bytes::new(), true).await?;
+            output.into_iter().try_for_each(|data| self.collect(row, data))?;
             // An empty body in the modes that answer it: no answer is left that could carry edits.
             self.gone = !self.deferred && !session.is_observing();
             self.complete(false);
@@ -189,7 +207,7 @@ impl<W: Way> Flow<W> {
 
     /// Whether we asked for the body and did not get it.
     pub(super) fn missed_body(&self) -> bool {
-        self.asked && matches!(&self.body, Payload::Incoming(data) if data.is_empty())
+        self.asked && !self.seen
     }
 
     /// Runs header phases up to a stage that keeps the head until the body is there, and body phases of a complete
@@ -209,7 +227,7 @@ impl<W: Way> Flow<W> {
     fn is_kept<R: Run>(&self, row: &Row<R>) -> bool {
         let waits = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
         let Some(position) = self.headed.checked_sub(1) else { return false };
-        self.holds && waits && row.limit(W::stage(position, row.len()), W::DIRECTION).is_some()
+        self.holds && waits && row.collects(W::stage(position, row.len()), W::DIRECTION)
     }
 
     async fn run_head<R: Run>(&mut self, row: &mut Row<R>) -> Result<(), Outcome> {
@@ -243,40 +261,94 @@ impl<W: Way> Flow<W> {
         Ok(())
     }
 
+    /// Runs the body phases of a complete body, of the stages that have had their header phase.
     async fn run_bodies<R: Run>(&mut self, row: &mut Row<R>) -> Result<(), Outcome> {
         while self.bodied < self.headed {
             let Payload::Complete(body) = &mut self.body else { return Ok(()) };
             let stage = W::stage(self.bodied, row.len());
             self.bodied += 1;
-            let Some(limit) = row.limit(stage, W::DIRECTION) else { continue };
-            if body.len() > limit {
-                return Err(row.overflow::<W>(stage, limit));
+            match row.want(stage, W::DIRECTION) {
+                Want::Nothing => continue,
+                Want::Whole(limit) if body.len() > limit => return Err(row.overflow::<W>(stage, limit)),
+                Want::Whole(_) | Want::Chunks => {}
             }
-            let mut body = std::mem::take(body);
-            let mut head = self.head.take().unwrap_or_default();
-            W::set_request(&mut head, row.request(stage));
-            let before = row.is_tolerant(stage).then(|| {
-                head.arm();
-                body.clone()
-            });
-            let started = row.begin(stage, W::BODY, W::request_id(&head));
-            let mut result = W::on_body(&mut row.run, stage, &mut head, &mut body).await;
-            row.finish(stage, W::BODY, started);
-            if result.is_ok() && self.gone && head.has_edits() {
-                result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
+            let truncated = body.truncated();
+            let piece = Piece::new(body.bytes().clone(), true, truncated);
+            let output = self.run_body(row, stage, piece).await?;
+            if let Output::Pieces(pieces) = output
+                && let Payload::Complete(body) = &mut self.body
+            {
+                body.replace(joined(pieces));
             }
-            let judged = row.judge(stage, result, &mut head);
-            if let (Ok(false), Some(before)) = (&judged, before) {
-                body = before;
+            if let (Payload::Complete(body), Some(head), false) = (&self.body, &mut self.head, self.gone)
+                && body.is_changed()
+            {
+                if truncated { head.drop_length() } else { head.fix_length(body.len()) }
             }
-            if body.is_changed() && !self.gone {
-                head.fix_length(body.len());
-            }
-            self.head = Some(head);
-            self.body = Payload::Complete(body);
-            judged?;
         }
         Ok(())
+    }
+
+    /// Runs a chunk through the stages in front of the one that collects, if one does. Gives what they put out, and
+    /// whether that is anything else than the chunk.
+    async fn run_chunk<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        data: Bytes,
+        last: bool,
+    ) -> Result<(Vec<Bytes>, bool), Outcome> {
+        let end = self.next_whole(row).unwrap_or(row.len());
+        let mut pieces = vec![data];
+        let mut changed = false;
+        for position in self.bodied..end {
+            let stage = W::stage(position, row.len());
+            if row.want(stage, W::DIRECTION) != Want::Chunks {
+                continue;
+            }
+            if last && pieces.is_empty() {
+                pieces.push(Bytes::new());
+            }
+            let count = pieces.len();
+            let mut output = Vec::with_capacity(count);
+            for (index, data) in pieces.into_iter().enumerate() {
+                let last = last && index + 1 == count;
+                let is_on = row.want(stage, W::DIRECTION) == Want::Chunks;
+                if !is_on || (data.is_empty() && !last) {
+                    output.push(data);
+                    continue;
+                }
+                match self.run_body(row, stage, Piece::new(data.clone(), last, false)).await? {
+                    Output::Same => output.push(data),
+                    Output::Pieces(pieces) => {
+                        changed = true;
+                        output.extend(pieces);
+                    }
+                }
+            }
+            pieces = output;
+        }
+        if last {
+            self.bodied = end;
+        }
+        Ok((pieces, changed))
+    }
+
+    /// Runs one stage's body handler on a piece.
+    async fn run_body<R: Run>(&mut self, row: &mut Row<R>, stage: usize, mut piece: Piece) -> Result<Output, Outcome> {
+        let mut head = self.head.take().unwrap_or_default();
+        W::set_request(&mut head, row.request(stage));
+        if row.is_tolerant(stage) {
+            head.arm();
+        }
+        let started = row.begin(stage, W::BODY, W::request_id(&head));
+        let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).await;
+        row.finish(stage, W::BODY, started);
+        if result.is_ok() && self.gone && head.has_edits() {
+            result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
+        }
+        let judged = row.judge(stage, result, &mut head);
+        self.head = Some(head);
+        Ok(if judged? { piece.out } else { Output::Same })
     }
 
     async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Headers) -> Result<(), Outcome> {
@@ -315,7 +387,7 @@ impl<W: Way> Flow<W> {
         if self.upgraded {
             return false;
         }
-        let wanted = (self.bodied..row.len()).any(|p| row.limit(W::stage(p, row.len()), W::DIRECTION).is_some());
+        let wanted = (self.bodied..row.len()).any(|p| row.want(W::stage(p, row.len()), W::DIRECTION) != Want::Nothing);
         if wanted && mode == BodyMode::Grpc {
             row.warn_mismatch(W::DIRECTION, "GRPC");
             return false;
@@ -345,9 +417,10 @@ impl<W: Way> Flow<W> {
             Payload::Growing(all) => all.len(),
             Payload::Absent | Payload::Complete(_) => 0,
         };
-        let stage = W::stage(self.next_whole(row), row.len());
-        match row.limit(stage, W::DIRECTION) {
-            Some(limit) if collected > limit => Err(row.overflow::<W>(stage, limit)),
+        let Some(position) = self.next_whole(row) else { return Ok(()) };
+        let stage = W::stage(position, row.len());
+        match row.want(stage, W::DIRECTION) {
+            Want::Whole(limit) if collected > limit => Err(row.overflow::<W>(stage, limit)),
             _ => Ok(()),
         }
     }
@@ -363,8 +436,7 @@ impl<W: Way> Flow<W> {
     }
 
     /// The position of the stage that the collected body is for.
-    fn next_whole<R: Run>(&self, row: &Row<R>) -> usize {
-        let count = row.len();
-        (self.bodied..count).find(|p| row.limit(W::stage(*p, count), W::DIRECTION).is_some()).unwrap_or(self.bodied)
+    fn next_whole<R: Run>(&self, row: &Row<R>) -> Option<usize> {
+        (self.bodied..row.len()).find(|p| row.collects(W::stage(*p, row.len()), W::DIRECTION))
     }
 }

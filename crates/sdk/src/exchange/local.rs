@@ -6,7 +6,7 @@ use extproc_core::headers::{Name, Value};
 
 use super::way::Way;
 use super::{Exchange, Outcome, share_request};
-use crate::body::Body;
+use crate::body::{Output, Piece, Want, joined};
 use crate::stages::Run;
 use crate::{LocalReply, LocalReplyScope, Response, ResponseHead, Start};
 
@@ -62,20 +62,24 @@ impl<R: Run> Exchange<R> {
             head.fix_length(new.len());
             return Ok((head, new));
         }
-        let Some(limit) = row.limit(stage, Response::DIRECTION) else { return Ok((head, body)) };
-        if detached || body.is_empty() {
+        let want = row.want(stage, Response::DIRECTION);
+        if want == Want::Nothing || detached || body.is_empty() {
             return Ok((head, body));
         }
-        if body.len() > limit {
+        if let Want::Whole(limit) = want
+            && body.len() > limit
+        {
             return Err(row.overflow::<Response>(stage, limit));
         }
         if tolerant {
             head.arm();
         }
-        let mut view = Body::new(body.clone(), false);
-        let result = row.run.response_body(stage, &mut head, &mut view).await;
-        if row.judge(stage, result, &mut head)? && view.is_changed() {
-            body = view.into_bytes();
+        let mut piece = Piece::new(body.clone(), true, false);
+        let result = row.run.response_body(stage, &mut head, &mut piece).await;
+        if row.judge(stage, result, &mut head)?
+            && let Output::Pieces(pieces) = piece.out
+        {
+            body = joined(pieces);
             head.fix_length(body.len());
         }
         Ok((head, body))

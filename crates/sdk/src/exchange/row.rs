@@ -8,6 +8,7 @@ use extproc_core::Direction;
 
 use super::way::Way;
 use super::{Failure, Outcome};
+use crate::body::Want;
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::{End, Fields, OnError, RequestHead};
@@ -43,13 +44,23 @@ impl<R: Run> Row<R> {
         self.off[stage] = true;
     }
 
-    /// How much of a body the stage takes; `None` when it wants none of it.
-    pub(super) fn limit(&self, stage: usize, direction: Direction) -> Option<usize> {
-        if self.off[stage] { None } else { self.run.limit(stage, direction) }
+    /// What the stage takes of a body.
+    pub(super) fn want(&self, stage: usize, direction: Direction) -> Want {
+        if self.off[stage] { Want::Nothing } else { self.run.want(stage, direction) }
+    }
+
+    /// Whether the stage takes whole bodies.
+    pub(super) fn collects(&self, stage: usize, direction: Direction) -> bool {
+        matches!(self.want(stage, direction), Want::Whole(_))
+    }
+
+    /// Whether any stage takes whole bodies.
+    pub(super) fn collects_any(&self, direction: Direction) -> bool {
+        (0..self.len()).any(|stage| self.collects(stage, direction))
     }
 
     pub(super) fn wants(&self, direction: Direction) -> bool {
-        (0..self.len()).any(|stage| self.limit(stage, direction).is_some())
+        (0..self.len()).any(|stage| self.want(stage, direction) != Want::Nothing)
     }
 
     pub(super) fn share(&mut self, request: Arc<RequestHead>, seen: usize) {
@@ -137,7 +148,7 @@ impl<R: Run> Row<R> {
     pub(super) fn warn_mismatch(&self, direction: Direction, mode: &str) {
         static WARNED: Mutex<BTreeSet<(String, Direction)>> = Mutex::new(BTreeSet::new());
         for stage in 0..self.len() {
-            if self.limit(stage, direction).is_none() {
+            if self.want(stage, direction) == Want::Nothing {
                 continue;
             }
             let name = self.run.name(stage);
@@ -147,8 +158,8 @@ impl<R: Run> Row<R> {
                     processor = name,
                     ?direction,
                     mode,
-                    "the processor wants whole bodies, but the data plane's body mode does not deliver them: its body \
-                     handler is not run; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides"
+                    "the processor wants bodies, but the data plane's body mode does not deliver them: its body handler is \
+                     not run; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides"
                 );
             }
         }
@@ -168,6 +179,12 @@ impl<R: Run> Row<R> {
             tracing::warn!(processor = self.run.name(stage), %error, "body too long");
             Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
         })
+    }
+
+    /// The stage that puts a body out last.
+    pub(super) fn last_wanting<W: Way>(&self) -> usize {
+        let stages = (0..self.len()).map(|position| W::stage(position, self.len()));
+        stages.filter(|stage| self.want(*stage, W::DIRECTION) != Want::Nothing).last().unwrap_or_default()
     }
 
     /// The body mode cannot carry what the stage wants of the body.

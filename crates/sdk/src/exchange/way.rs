@@ -7,7 +7,7 @@ use std::sync::Arc;
 use extproc_core::{Direction, Headers};
 
 use super::Outcome;
-use crate::body::Body;
+use crate::body::Piece;
 use crate::stages::Run;
 use crate::stop::{Error, Halted};
 use crate::{Dir, Fields, LocalReply, Request, RequestHead, Response, ResponseHead, Start, Trailers};
@@ -52,7 +52,7 @@ pub(super) trait Way: Dir<Head: DerefMut<Target = Fields> + Default> {
         run: &mut R,
         stage: usize,
         head: &mut Self::Head,
-        body: &mut Body,
+        piece: &mut Piece,
     ) -> impl Future<Output = Result<(), Halted>> + Send;
 
     fn on_trailers<R: Run>(
@@ -114,9 +114,9 @@ impl Way for Request {
         run: &mut R,
         stage: usize,
         head: &mut RequestHead,
-        body: &mut Body,
+        piece: &mut Piece,
     ) -> impl Future<Output = Result<(), Halted>> + Send {
-        run.request_body(stage, head, body)
+        run.request_body(stage, head, piece)
     }
 
     fn on_trailers<R: Run>(
@@ -182,9 +182,9 @@ impl Way for Response {
         run: &mut R,
         stage: usize,
         head: &mut ResponseHead,
-        body: &mut Body,
+        piece: &mut Piece,
     ) -> impl Future<Output = Result<(), Halted>> + Send {
-        run.response_body(stage, head, body)
+        run.response_body(stage, head, piece)
     }
 
     fn on_trailers<R: Run>(
