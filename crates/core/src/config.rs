@@ -99,7 +99,7 @@ pub enum ConfigError {
         error: String,
     },
     /// The filter does not implement this body mode.
-    #[error("{field} {mode:?} is not supported; use NONE, STREAMED or BUFFERED")]
+    #[error("{field} {mode:?} is not supported; use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL")]
     BodyMode {
         /// The field's name.
         field: &'static str,
@@ -129,8 +129,8 @@ impl Config {
             ("processing_mode.response_body_mode", options.processing_mode.response_body),
         ] {
             match mode {
-                BodyMode::None | BodyMode::Streamed | BodyMode::Buffered => {}
-                BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                BodyMode::None | BodyMode::Streamed | BodyMode::Buffered | BodyMode::BufferedPartial => {}
+                BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
                     return Err(ConfigError::BodyMode { field, mode });
                 }
             }
@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(
             error.map(|e| e.to_string()).as_deref(),
             Some(
-                "processing_mode.response_body_mode FullDuplexStreamed is not supported; use NONE, STREAMED or BUFFERED"
+                "processing_mode.response_body_mode FullDuplexStreamed is not supported; \
+                 use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL"
             )
         );
         assert_eq!(refused(|o| o.processing_mode.request_body = BodyMode::Buffered), None);

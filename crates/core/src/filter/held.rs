@@ -109,6 +109,13 @@ impl Held {
     }
 }
 
+/// The beginning of a body that is too long to be gathered, and what came after it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    pub(super) first: Held,
+    pub(super) rest: Chunks,
+}
+
 /// Chunks in flight, oldest first, and the trailers that wait behind them.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {

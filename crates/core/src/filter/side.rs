@@ -3,7 +3,7 @@
 mod http;
 mod reply;
 
-use super::held::{Chunks, Held};
+use super::held::{Chunks, Held, Partial};
 use super::link::Cx;
 use super::order::Order;
 use super::out::Out;
@@ -45,6 +45,8 @@ struct Mode {
 ///                                      +--> Collect --end--> Whole --reply--+--> Trailers --reply--> Done
 ///                                      |   (BUFFERED)         ^             |
 ///                                      +--body all there------+             +--> Done
+///                                      +--> Collect --over the limit--> Partial --reply--> Idle, mode NONE
+///                                      |   (BUFFERED_PARTIAL; what fits is Whole at its end)
 ///                                      +--CONTINUE_AND_REPLACE with a body--> Replaced --end--> Done
 ///
 ///  any --processing is over--> Pass        any --local reply, reset--> Cut
@@ -57,8 +59,10 @@ pub(super) enum Phase {
     Headers(Held),
     /// Nothing is owed or held. Parts pass; with STREAMED, data becomes [`Phase::Chunks`].
     Idle,
-    /// BUFFERED: the body is being gathered. Nothing is owed.
+    /// BUFFERED and BUFFERED_PARTIAL: the body is being gathered. Nothing is owed.
     Collect(Held),
+    /// BUFFERED_PARTIAL: one body reply is owed, for what was there when the limit was crossed.
+    Partial(Partial),
     /// One body reply is owed, for the whole body.
     Whole(Held),
     /// One body reply is owed for each chunk.
@@ -89,7 +93,11 @@ impl Side {
         let options = config.options();
         let headers = options.processing_mode.headers(direction);
         let body = options.processing_mode.body(direction);
-        let changes_length = body == BodyMode::Streamed || body == BodyMode::Buffered && !headers;
+        let changes_length = match body {
+            BodyMode::Streamed | BodyMode::BufferedPartial => true,
+            BodyMode::Buffered => !headers,
+            BodyMode::None | BodyMode::FullDuplexStreamed | BodyMode::Grpc => false,
+        };
         let mode = Mode {
             headers,
             body,
@@ -111,6 +119,11 @@ impl Side {
                 held.keep_true_length();
                 held.release(&mut self.out, ended);
             }
+            Phase::Partial(mut partial) => {
+                partial.first.keep_true_length();
+                partial.first.release(&mut self.out, false);
+                partial.rest.release(&mut self.out);
+            }
             Phase::Chunks(chunks) => chunks.release(&mut self.out),
             Phase::Replaced => self.phase = Phase::Replaced,
             Phase::Cut(_) => self.phase = Phase::Cut(Unanswered::Nothing),
@@ -123,7 +136,7 @@ impl Side {
         self.out.clear();
         self.phase = Phase::Cut(match &self.phase {
             Phase::Headers(_) => Unanswered::Headers,
-            Phase::Whole(_) => Unanswered::Bodies(1),
+            Phase::Whole(_) | Phase::Partial(_) => Unanswered::Bodies(1),
             Phase::Chunks(chunks) => Unanswered::Bodies(chunks.len()),
             Phase::Trailers(_) => Unanswered::Trailers,
             Phase::Cut(unanswered) => *unanswered,
@@ -155,6 +168,7 @@ impl Side {
             Phase::Headers(_)
             | Phase::Collect(_)
             | Phase::Whole(_)
+            | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Trailers(_)
             | Phase::Cut(Unanswered::Headers | Unanswered::Bodies(_) | Unanswered::Trailers) => false,
@@ -172,6 +186,7 @@ impl Side {
             // An overflow decides here, not back-pressure.
             Phase::Headers(_) | Phase::Collect(_) if self.mode.body == BodyMode::Buffered => 0,
             Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => held.bytes(),
+            Phase::Partial(partial) => partial.first.bytes() + partial.rest.bytes(),
             Phase::Chunks(chunks) => chunks.bytes(),
             Phase::Start | Phase::Idle | Phase::Replaced | Phase::Pass | Phase::Done | Phase::Cut(_) => 0,
         };

@@ -35,7 +35,7 @@ const INPUTS: [&str; 18] = [
 ];
 
 /// How a phase is reached: the body mode, whether trailers are sent, and the inputs.
-const PHASES: [(&str, BodyMode, bool, &[&str]); 20] = [
+const PHASES: [(&str, BodyMode, bool, &[&str]); 23] = [
     ("Start", BodyMode::None, false, &[]),
     ("Headers, NONE", BodyMode::None, false, &["headers", "data"]),
     ("Headers, header-only", BodyMode::None, false, &["headers, end"]),
@@ -49,6 +49,9 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 20] = [
     ("Collect, nothing yet", BodyMode::Buffered, true, &["headers", "headers reply"]),
     ("Whole", BodyMode::Buffered, false, &["headers", "headers reply", "data, end"]),
     ("Whole, with trailers", BodyMode::Buffered, true, &["headers", "headers reply", "data", "trailers"]),
+    ("Collect, partial", BodyMode::BufferedPartial, false, &["headers", "headers reply", "data"]),
+    ("Partial", BodyMode::BufferedPartial, true, &["headers", "headers reply", "much data"]),
+    ("Partial, all there", BodyMode::BufferedPartial, true, &["headers", "headers reply", "much data", "trailers"]),
     ("Chunks, one", BodyMode::Streamed, true, &["headers", "headers reply", "data"]),
     ("Chunks, two, the last", BodyMode::Streamed, false, &["headers", "headers reply", "data", "data, end"]),
     ("Trailers", BodyMode::None, true, &["headers", "headers reply", "trailers"]),
@@ -57,6 +60,9 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 20] = [
     ("Done", BodyMode::Buffered, false, &["headers", "headers reply", "data, end", "body reply"]),
     ("Cut, chunk unanswered", BodyMode::Streamed, false, &["headers", "headers reply", "data", "cut"]),
 ];
+
+/// The buffer limit of the benches.
+const LIMIT: usize = 10;
 
 /// Outcomes that are the same in many rows.
 const SHORT: [(&str, &str); 5] = [
@@ -112,8 +118,9 @@ fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     assert_eq!(bench.filter.poll_send(), None);
 }
 
-const ALL: [&str; 11] =
-    ["Start", "Headers", "Idle", "Collect", "Whole", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut"];
+const ALL: [&str; 12] = [
+    "Start", "Headers", "Idle", "Collect", "Whole", "Partial", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut",
+];
 
 /// The compiler asks for a name here, and [`ALL`] for a row, when a phase is added.
 fn name(phase: &Phase) -> &'static str {
@@ -123,12 +130,13 @@ fn name(phase: &Phase) -> &'static str {
         Phase::Idle => ALL[2],
         Phase::Collect(_) => ALL[3],
         Phase::Whole(_) => ALL[4],
-        Phase::Chunks(_) => ALL[5],
-        Phase::Trailers(_) => ALL[6],
-        Phase::Replaced => ALL[7],
-        Phase::Pass => ALL[8],
-        Phase::Done => ALL[9],
-        Phase::Cut(_) => ALL[10],
+        Phase::Partial(_) => ALL[5],
+        Phase::Chunks(_) => ALL[6],
+        Phase::Trailers(_) => ALL[7],
+        Phase::Replaced => ALL[8],
+        Phase::Pass => ALL[9],
+        Phase::Done => ALL[10],
+        Phase::Cut(_) => ALL[11],
     }
 }
 
@@ -141,7 +149,8 @@ struct Bench {
 
 impl Bench {
     fn new(direction: Direction, body: BodyMode, trailers: bool) -> Self {
-        let mut options = Options { max_message_timeout: Duration::from_secs(1), ..Options::default() };
+        let mut options =
+            Options { max_message_timeout: Duration::from_secs(1), buffer_limit: LIMIT, ..Options::default() };
         let mode = &mut options.processing_mode;
         match direction {
             Direction::Request => (mode.request_body, mode.request_trailers) = (body, trailers),
@@ -180,6 +189,7 @@ impl Bench {
             "headers" => self.http(direction, HttpEvent::Headers(headers(direction), false)),
             "headers, end" => self.http(direction, HttpEvent::Headers(headers(direction), true)),
             "data" => self.http(direction, HttpEvent::Data(data(), false)),
+            "much data" => self.http(direction, HttpEvent::Data(Bytes::from_static(&[b'm'; LIMIT + 1]), false)),
             "data, end" => self.http(direction, HttpEvent::Data(data(), true)),
             "trailers" => {
                 let trailers = [(Name::from_static("x-t"), Value::from_static("1"))].into_iter().collect();

@@ -11,6 +11,7 @@ mod chains;
 mod exchange;
 mod immediate;
 mod mutations;
+mod partial;
 mod replace;
 mod routes;
 mod streamed;
@@ -51,6 +52,7 @@ fn mode(text: &str) -> Scenario {
             let value = words.get(at + 1).copied().unwrap_or_default();
             let body = || match value {
                 "BU" => BodyMode::Buffered,
+                "BP" => BodyMode::BufferedPartial,
                 "ST" => BodyMode::Streamed,
                 other => panic!("body mode {other:?}"),
             };
@@ -63,7 +65,7 @@ fn mode(text: &str) -> Scenario {
                 "rt" => mode.request_trailers = value == "S",
                 "st" => mode.response_trailers = value == "S",
                 "FMA" => options.failure_mode_allow = true,
-                "S" | "K" | "BU" | "ST" => {}
+                "S" | "K" | "BU" | "BP" | "ST" => {}
                 other => panic!("mode word {other:?}"),
             }
         }

@@ -77,7 +77,7 @@ rows! {
         => "D 500 | U incomplete | > qh qb\"aa\" | 1/2/1/1 spur1 imm1";
 }
 
-fn streamed_response() -> CommonResponse {
+pub(crate) fn streamed_response() -> CommonResponse {
     let streamed = extproc_proto::StreamedBodyResponse::default();
     let mutation = extproc_proto::body_mutation::Mutation::StreamedResponse(streamed);
     CommonResponse {

@@ -205,7 +205,7 @@ const NAMES: [&str; 5] = ["x-a", "x-b", "x-c", "accept", "cookie"];
 const VALUES: [&str; 4] = ["1", "2", "", "three"];
 
 fn options(rng: &mut Rng, shape: Shape) -> Options {
-    let bodies = [BodyMode::None, BodyMode::Streamed, BodyMode::Buffered];
+    let bodies = [BodyMode::None, BodyMode::Streamed, BodyMode::Buffered, BodyMode::BufferedPartial];
     let defaults = Options::default();
     Options {
         processing_mode: ProcessingMode {

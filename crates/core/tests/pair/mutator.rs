@@ -112,7 +112,8 @@ impl Author for Mutator {
             }
             Call::Body { direction, chunk } => {
                 let plan = self.plan(direction);
-                let whole = session.body_mode(direction) == Some(BodyMode::Buffered);
+                let whole =
+                    matches!(session.body_mode(direction), Some(BodyMode::Buffered | BodyMode::BufferedPartial));
                 let mut edits = if whole { lower(&plan.late) } else { HeaderEdits::new() };
                 if whole && plan.body != Body::Keep {
                     // The data plane checks it against the new body.
@@ -183,7 +184,8 @@ pub(crate) fn expected<'a>(
         // No body message: the headers were all, or the body was empty in front of trailers.
         let has_body = !headers_only && (!body.is_empty() || trailers.is_none());
         match mode.body(direction) {
-            BodyMode::Buffered if has_body => {
+            // What is over the limit does not come here.
+            BodyMode::Buffered | BodyMode::BufferedPartial if has_body => {
                 if mode.headers(direction) {
                     apply(&plan.late, &mut headers);
                 }

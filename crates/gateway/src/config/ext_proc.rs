@@ -309,7 +309,7 @@ fn explained(error: &extproc_core::ConfigError) -> String {
         extproc_core::ConfigError::BodyMode { field, mode } => {
             let key = field.rsplit('.').next().unwrap_or(field);
             let mode = BodyMode::from(*mode).word();
-            format!("`{key}: {mode}` is not supported yet; use NONE, STREAMED or BUFFERED")
+            format!("`{key}: {mode}` is not supported yet; use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL")
         }
         other => other.to_string(),
     }

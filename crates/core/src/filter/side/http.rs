@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Phase, Side};
 use crate::filter::fail::Cause;
-use crate::filter::held::{Chunks, Held};
+use crate::filter::held::{Chunks, Held, Partial};
 use crate::filter::link::Cx;
 use crate::filter::order::Order;
 use crate::filter::{EndStream, HttpEvent};
@@ -38,12 +38,10 @@ impl Side {
                     self.forward_headers(headers, end);
                     self.phase = match self.mode.body {
                         _ if end => Phase::Done,
-                        BodyMode::Buffered => Phase::Collect(Held::default()),
-                        BodyMode::None
-                        | BodyMode::Streamed
-                        | BodyMode::BufferedPartial
-                        | BodyMode::FullDuplexStreamed
-                        | BodyMode::Grpc => Phase::Idle,
+                        BodyMode::Buffered | BodyMode::BufferedPartial => Phase::Collect(Held::default()),
+                        BodyMode::None | BodyMode::Streamed | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                            Phase::Idle
+                        }
                     };
                 }
             }
@@ -55,6 +53,7 @@ impl Side {
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
+            | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Trailers(_)
             | Phase::Replaced
@@ -77,11 +76,16 @@ impl Side {
             Phase::Headers(held) => held.push(data),
             Phase::Collect(held) => {
                 held.push(data);
+                let over = held.bytes() > limit;
                 if end {
                     let held = std::mem::take(held);
                     self.send_whole(cx, held);
+                } else if over {
+                    let held = std::mem::take(held);
+                    self.send_partial(cx, held);
                 }
             }
+            Phase::Partial(partial) => partial.rest.push(data, end),
             Phase::Idle => match self.mode.body {
                 BodyMode::Streamed => {
                     let mut chunks = Chunks::default();
@@ -133,7 +137,7 @@ impl Side {
                     self.send_trailers_or_release(cx, held);
                 }
             }
-            Phase::Chunks(chunks) => chunks.trailers = Some(trailers),
+            Phase::Partial(Partial { rest: chunks, .. }) | Phase::Chunks(chunks) => chunks.trailers = Some(trailers),
             Phase::Idle => self.send_trailers_or_release(cx, Held::of_trailers(trailers)),
             Phase::Replaced | Phase::Pass => {
                 self.out.trailers(trailers);
@@ -160,6 +164,12 @@ impl Side {
         let end = held.trailers.is_none();
         cx.send(self.direction, wire::body_message(self.direction, held.join(), end));
         self.phase = Phase::Whole(held);
+    }
+
+    /// Sends the beginning of a body that is over the limit.
+    pub(super) fn send_partial(&mut self, cx: &mut Cx<'_>, mut held: Held) {
+        cx.send(self.direction, wire::body_message(self.direction, held.join(), false));
+        self.phase = Phase::Partial(Partial { first: held, rest: Chunks::default() });
     }
 
     pub(super) fn send_chunk(&self, cx: &mut Cx<'_>, chunks: &mut Chunks, data: Bytes, end: EndStream) {

@@ -2,7 +2,7 @@
 
 use super::{Phase, Side, Unanswered};
 use crate::filter::fail::Cause;
-use crate::filter::held::{CONTENT_LENGTH, Chunks, Held};
+use crate::filter::held::{CONTENT_LENGTH, Chunks, Held, Partial};
 use crate::filter::link::Cx;
 use crate::filter::order::Order;
 use crate::headers::Value;
@@ -51,6 +51,7 @@ impl Side {
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
+            | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Trailers(_)
             | Phase::Replaced
@@ -66,6 +67,7 @@ impl Side {
         match &mut self.phase {
             Phase::Chunks(_) if reply.body == BodyChange::Streamed => Err(Violation::StreamedOutsideDuplex.into()),
             Phase::Whole(_) => self.on_whole_reply(cx, reply),
+            Phase::Partial(_) => self.on_partial_reply(cx, reply),
             Phase::Chunks(chunks) => {
                 let Some((data, end)) = chunks.pop() else {
                     debug_assert!(false, "a chunk is in flight in this phase");
@@ -140,6 +142,7 @@ impl Side {
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
+            | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Replaced
             | Phase::Pass
@@ -168,7 +171,8 @@ impl Side {
         match reply.body {
             BodyChange::Replace(body) => {
                 held.replace_body(body);
-                if self.direction == Direction::Request && held.bytes() > cx.config.options().buffer_limit {
+                let limited = self.direction == Direction::Request && self.mode.body != BodyMode::BufferedPartial;
+                if limited && held.bytes() > cx.config.options().buffer_limit {
                     return Err(Cause::Overflow(self.direction));
                 }
             }
@@ -191,6 +195,37 @@ impl Side {
         Ok(last)
     }
 
+    /// The beginning of the body was sent; the rest passes.
+    fn on_partial_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
+        let scope = self.scope(cx, self.headers_part());
+        let Phase::Partial(partial) = &mut self.phase else {
+            debug_assert!(false, "only called in this phase");
+            return Err(Violation::UnexpectedBody.into());
+        };
+        cx.accept(self.direction);
+        if self.direction == Direction::Request {
+            cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, partial.first.headers.is_some());
+        }
+        if let Some(headers) = &mut partial.first.headers {
+            cx.mutate(headers, reply.mutation, scope)?;
+        }
+        // A streamed response changes nothing here, as in Envoy.
+        if let BodyChange::Replace(body) = reply.body {
+            partial.first.replace_body(body);
+        }
+        let Partial { mut first, mut rest } = std::mem::take(partial);
+        if let Some(headers) = first.headers.take() {
+            self.forward_headers(headers, false);
+        }
+        first.release(&mut self.out, false);
+        let trailers = rest.trailers.take().map_or_else(Held::default, Held::of_trailers);
+        rest.release(&mut self.out);
+        self.mode.body = BodyMode::None;
+        self.send_trailers_or_release(cx, trailers);
+        // As after a BUFFERED body.
+        Ok(false)
+    }
+
     /// After the headers reply: the body and the trailers are next, as far as they are there and wanted.
     fn proceed(&mut self, cx: &mut Cx<'_>, mut held: Held) {
         if self.order == Order::Ended {
@@ -202,7 +237,8 @@ impl Side {
             return;
         }
         match self.mode.body {
-            BodyMode::Buffered => self.phase = Phase::Collect(held),
+            BodyMode::BufferedPartial if held.bytes() > cx.config.options().buffer_limit => self.send_partial(cx, held),
+            BodyMode::Buffered | BodyMode::BufferedPartial => self.phase = Phase::Collect(held),
             BodyMode::Streamed => {
                 if let Some(headers) = held.headers.take() {
                     self.forward_headers(headers, false);
@@ -214,9 +250,7 @@ impl Side {
                     self.phase = Phase::Chunks(chunks);
                 }
             }
-            BodyMode::None | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
-                self.release(held);
-            }
+            BodyMode::None | BodyMode::FullDuplexStreamed | BodyMode::Grpc => self.release(held),
         }
     }
 
