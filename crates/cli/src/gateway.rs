@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
 impl Args {
     fn config(&self) -> Outcome<Config> {
         match (&self.config, &self.backend) {
-            (Some(path), _) => Config::load(path).map_err(Failure::usage),
+            (Some(path), _) => Config::load(path).map_err(|error| Failure::Usage(error.into())),
             (None, Some(backend)) => {
                 Ok(Config::from_flags(self.listen, backend.clone(), self.processor.clone(), self.body))
             }

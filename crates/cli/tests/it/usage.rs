@@ -31,7 +31,7 @@ async fn bad_usage_is_2_and_says_what_to_do() {
         (&["conform", "--dir", "/no/such/dir"], "--dir"),
         (&["demo", "--json"], "--once"),
         (&["gateway"], "--config"),
-        (&["gateway", "--config", "/no/such/file"], "/no/such/file"),
+        (&["gateway", "--config", "/no/such/file"], "/no/such/file: cannot be read: No such file"),
         (&["gateway", "--backend", "nonsense"], "host:port"),
         (&["gateway", "--backend", "127.0.0.1:1", "--body", "whole"], "BUFFERED"),
         (&["health", "nowhere"], "HOST:PORT"),
