@@ -83,7 +83,7 @@ impl Divergences {
         Ok(list)
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let list: Vec<Divergence> = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location().map(|at| format!("{}:{}: ", at.line(), at.column())).unwrap_or_default();
             anyhow::anyhow!("{place}{}", error.without_snippet())

@@ -235,3 +235,49 @@ impl Judge<'_> {
         Outcome { verdict, notes, fields: Some(fields) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::load_str;
+
+    fn fields(pairs: &[(&str, &str)]) -> FieldMap {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// The verdict on a scenario that expects `client.status: 200`, of which `client.end` is listed as divergent on the
+    /// core.
+    fn verdict(kind: TargetKind, ours: &[(&str, &str)], golden: &[(&str, &str)]) -> Verdict {
+        let text = "- scenario: A
+  targets: [core]
+  decision: intended
+  reason: r
+  fields: { client.end: { ours: cut, envoy: complete } }
+";
+        let divergences = Divergences::parse(text).unwrap();
+        let scenario =
+            load_str("f", "- { id: A, title: t, expect: { client: { status: 200, end: complete } } }").unwrap();
+        let judge = Judge { divergences: &divergences, record: false };
+        judge.outcome(&scenario[0], kind, kind != TargetKind::Gateway, fields(ours), Some(&fields(golden))).verdict
+    }
+
+    #[test]
+    fn verdicts() {
+        let envoy = [("client.status", "200"), ("client.end", "complete"), ("details", "d")];
+        let cut = [("client.status", "200"), ("client.end", "cut"), ("details", "d")];
+        let wrong = [("client.status", "500"), ("client.end", "complete"), ("details", "d")];
+        let silent = [("client.status", "200"), ("client.end", "complete")];
+        for (what, kind, ours, golden, expected) in [
+            ("the same", TargetKind::Gateway, &envoy[..], &envoy[..], Verdict::Equal),
+            ("as listed", TargetKind::Core, &cut, &envoy, Verdict::Divergent),
+            ("listed, but not there any more", TargetKind::Core, &envoy, &envoy, Verdict::Failed),
+            ("listed for another target", TargetKind::Gateway, &cut, &envoy, Verdict::Failed),
+            ("not listed", TargetKind::Gateway, &wrong, &envoy, Verdict::Failed),
+            ("as recorded, but not as expected", TargetKind::Envoy, &wrong, &wrong, Verdict::Failed),
+            ("as expected, but not as recorded", TargetKind::Envoy, &silent, &envoy, Verdict::Failed),
+            ("details that the gateway cannot tell", TargetKind::Gateway, &silent, &envoy, Verdict::Equal),
+        ] {
+            assert_eq!(verdict(kind, ours, golden), expected, "{what}");
+        }
+    }
+}
