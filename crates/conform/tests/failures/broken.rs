@@ -22,7 +22,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Response, Status, Streaming};
 
 /// How long an answer takes that comes too late.
-const TOO_LATE: Duration = Duration::from_millis(400);
+const TOO_LATE: Duration = Duration::from_millis(1000);
 
 /// A way to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

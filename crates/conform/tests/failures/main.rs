@@ -19,8 +19,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long the processor may take for one answer.
-const MESSAGE_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the processor may take for one answer: enough for those that do come on a loaded machine.
+const MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The timeout, and what a loaded machine may add.
 const DEADLINE: Duration = Duration::from_secs(3);
