@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::rules::{Checker, MutationRules};
-use crate::{BodyMode, ProcessingMode};
+use crate::{BodyMode, Direction, ProcessingMode};
 
 /// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
 #[derive(Clone, Debug)]
@@ -98,8 +98,11 @@ pub enum ConfigError {
         /// What the expression compiler says.
         error: String,
     },
+    /// A processor of a FULL_DUPLEX_STREAMED body must see the trailers, or it cannot know where the body ends.
+    #[error("processing_mode: the {0:?} body is FULL_DUPLEX_STREAMED; its trailers must be sent as well")]
+    DuplexWithoutTrailers(Direction),
     /// The filter does not implement this body mode.
-    #[error("{field} {mode:?} is not supported; use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL")]
+    #[error("{field} {mode:?} is not supported; use another one")]
     BodyMode {
         /// The field's name.
         field: &'static str,
@@ -129,10 +132,20 @@ impl Config {
             ("processing_mode.response_body_mode", options.processing_mode.response_body),
         ] {
             match mode {
-                BodyMode::None | BodyMode::Streamed | BodyMode::Buffered | BodyMode::BufferedPartial => {}
-                BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                BodyMode::None
+                | BodyMode::Streamed
+                | BodyMode::Buffered
+                | BodyMode::BufferedPartial
+                | BodyMode::FullDuplexStreamed => {}
+                BodyMode::Grpc => {
                     return Err(ConfigError::BodyMode { field, mode });
                 }
+            }
+        }
+        let mode = &options.processing_mode;
+        for direction in Direction::BOTH {
+            if mode.body(direction) == BodyMode::FullDuplexStreamed && !mode.trailers(direction) {
+                return Err(ConfigError::DuplexWithoutTrailers(direction));
             }
         }
         let checker = Checker::new(&options.mutation_rules)
@@ -193,14 +206,24 @@ mod tests {
 
     #[test]
     fn body_modes_that_are_not_implemented_are_refused_by_name() {
-        let error = refused(|o| o.processing_mode.response_body = BodyMode::FullDuplexStreamed);
+        let error = refused(|o| o.processing_mode.response_body = BodyMode::Grpc);
         assert_eq!(
             error.map(|e| e.to_string()).as_deref(),
-            Some(
-                "processing_mode.response_body_mode FullDuplexStreamed is not supported; \
-                 use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL"
-            )
+            Some("processing_mode.response_body_mode Grpc is not supported; use another one")
         );
         assert_eq!(refused(|o| o.processing_mode.request_body = BodyMode::Buffered), None);
+    }
+
+    #[test]
+    fn env_451_full_duplex_needs_the_trailers() {
+        let duplex = |o: &mut Options| o.processing_mode.request_body = BodyMode::FullDuplexStreamed;
+        assert_eq!(refused(duplex), Some(ConfigError::DuplexWithoutTrailers(Direction::Request)));
+        assert_eq!(
+            refused(|o| {
+                duplex(o);
+                o.processing_mode.request_trailers = true;
+            }),
+            None
+        );
     }
 }

@@ -13,6 +13,10 @@
 //!   when it does not fit. A header-only message keeps its length in every mode.
 //! * Empty header names are invalid, `:method` and `:path` values that HTTP does not allow are refused, and pseudo
 //!   headers that a map's kind does not know are not forwarded.
+//! * FULL_DUPLEX_STREAMED never loses body unseen: a processor that ends its stream OK while it still has body fails
+//!   the exchange, where Envoy goes on without that body. It ends a body that has trailers by answering those; if it
+//!   says that the body ends instead, the trailers follow as they came, where Envoy's request never ends. Fail-open is
+//!   off only while the processor has body, not for the rest of the exchange.
 //! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
 
 mod event;
@@ -104,14 +108,18 @@ impl Filter {
     pub fn handle_stream(&mut self, now: Instant, event: StreamEvent) {
         match (self.link.stream, event) {
             // What its side has not taken yet goes nowhere.
-            (Stream::Closed, StreamEvent::Closed(_)) => return self.link.outgoing.clear(),
+            (Stream::Closed, StreamEvent::Closed(_)) => return self.link.unsend(),
             (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
             | (Stream::Closed, StreamEvent::Reply(_)) => return,
             (Stream::Open, StreamEvent::Reply(message)) => self.on_reply(now, Reply::from(*message)),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
                 self.link.lose(true);
-                self.bypass();
+                if self.request.is_away() || self.response.is_away() {
+                    self.fail(Cause::BodyLost);
+                } else {
+                    self.bypass();
+                }
             }
             (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(Cause::Grpc(status)),
         }
@@ -133,15 +141,22 @@ impl Filter {
 
     /// The next thing for the processor.
     pub fn poll_send(&mut self) -> Option<Outgoing> {
-        self.link.outgoing.pop_front()
+        let outgoing = self.link.next()?;
+        let limit = self.config.options().buffer_limit;
+        for direction in Direction::BOTH {
+            let unsent = self.link.unsent[direction as usize];
+            self.side_mut(direction).balance(limit, unsent);
+        }
+        Some(outgoing)
     }
 
     /// The next part for the next hop of this direction.
     pub fn poll_forward(&mut self, direction: Direction) -> Option<Forward> {
         let limit = self.config.options().buffer_limit;
+        let unsent = self.link.unsent[direction as usize];
         let side = self.side_mut(direction);
         let part = side.out.pop()?;
-        side.balance(limit);
+        side.balance(limit, unsent);
         Some(part)
     }
 
@@ -238,8 +253,9 @@ impl Filter {
             self.fail(Violation::LengthMismatch.into());
         }
         let limit = self.config.options().buffer_limit;
-        self.request.balance(limit);
-        self.response.balance(limit);
+        let [request, response] = self.link.unsent;
+        self.request.balance(limit, request);
+        self.response.balance(limit, response);
     }
 
     fn with_side<T>(&mut self, now: Instant, direction: Direction, run: impl FnOnce(&mut Side, &mut Cx<'_>) -> T) -> T {

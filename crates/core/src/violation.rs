@@ -17,6 +17,10 @@ pub enum Violation {
     ImmediateDisabled,
     /// A `streamed_response` body outside FULL_DUPLEX_STREAMED.
     StreamedOutsideDuplex,
+    /// A body response without `streamed_response` in FULL_DUPLEX_STREAMED.
+    PlainInDuplex,
+    /// CONTINUE_AND_REPLACE without a body, when the original has been sent and is not here any more.
+    BodyLost,
     /// A `streamed_immediate_response`. This filter does not implement it; Envoy does.
     StreamedImmediateUnsupported,
     /// More set or remove operations than a header map may have entries.
@@ -46,6 +50,10 @@ impl Violation {
             Self::StreamedOutsideDuplex => {
                 "spurious_message:_streamed_response_is_received_while_body_mode__is_not_FULL_DUPLEX_STREAMED"
             }
+            Self::PlainInDuplex => {
+                "spurious_message:_Normal_body_mutation_response_is_received_while_body_mode__is_FULL_DUPLEX_STREAMED"
+            }
+            Self::BodyLost => "full_duplex_body_was_not_returned",
             Self::StreamedImmediateUnsupported => "streamed_immediate_response_is_not_supported",
             Self::TooManyOperations => "header_mutation_operation_count_exceeds_limit",
             Self::MutationTooLarge => "header_mutation_result_exceeds_limit",
@@ -68,8 +76,10 @@ impl Violation {
             | Self::Unhandled
             | Self::ImmediateDisabled
             | Self::StreamedOutsideDuplex
+            | Self::PlainInDuplex
             | Self::StreamedImmediateUnsupported => true,
-            Self::TooManyOperations
+            Self::BodyLost
+            | Self::TooManyOperations
             | Self::MutationTooLarge
             | Self::SetInvalidCharacter
             | Self::RemoveInvalidCharacter

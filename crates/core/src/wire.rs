@@ -47,8 +47,8 @@ pub(crate) enum BodyChange {
     Keep,
     /// Empty for `clear_body`.
     Replace(Bytes),
-    /// `streamed_response`.
-    Streamed,
+    /// `streamed_response`: a piece of body, and whether it is the last.
+    Streamed(Bytes, bool),
 }
 
 /// `ImmediateResponse`.
@@ -101,7 +101,7 @@ fn body_change(mutation: Option<BodyMutation>) -> BodyChange {
     match mutation.and_then(|mutation| mutation.mutation) {
         Some(WireBodyMutation::Body(body)) => BodyChange::Replace(body),
         Some(WireBodyMutation::ClearBody(true)) => BodyChange::Replace(Bytes::new()),
-        Some(WireBodyMutation::StreamedResponse(_)) => BodyChange::Streamed,
+        Some(WireBodyMutation::StreamedResponse(piece)) => BodyChange::Streamed(piece.body, piece.end_of_stream),
         Some(WireBodyMutation::ClearBody(false)) | None => BodyChange::Keep,
     }
 }
@@ -142,6 +142,18 @@ pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: boo
         Direction::Request => Request::RequestBody(body),
         Direction::Response => Request::ResponseBody(body),
     })
+}
+
+/// The length of the body in a body message.
+pub(crate) fn body_len(message: &Message) -> Option<(Direction, usize)> {
+    match message.request.as_ref()? {
+        Request::RequestBody(body) => Some((Direction::Request, body.body.len())),
+        Request::ResponseBody(body) => Some((Direction::Response, body.body.len())),
+        Request::RequestHeaders(_)
+        | Request::ResponseHeaders(_)
+        | Request::RequestTrailers(_)
+        | Request::ResponseTrailers(_) => None,
+    }
 }
 
 /// A trailers message.

@@ -23,6 +23,8 @@ pub(super) enum Cause {
     Grpc(GrpcStatus),
     /// A body that must be held as a whole is larger than the buffer.
     Overflow(Direction),
+    /// The processor has ended the stream and kept body that nobody else has.
+    BodyLost,
 }
 
 impl From<Violation> for Cause {
@@ -35,10 +37,14 @@ impl Filter {
     /// Counts the cause, ends the processing, and fails open or closed as the configuration says.
     pub(super) fn fail(&mut self, cause: Cause) {
         let options = self.config.options();
-        let may_open = options.failure_mode_allow;
+        // Nothing can go on without body that only the processor has.
+        let may_open = options.failure_mode_allow && !self.request.is_away() && !self.response.is_away();
         let stats = &mut self.link.stats;
         let (opens, status, details) = match &cause {
             Cause::Overflow(direction) => return self.overflow(*direction),
+            Cause::BodyLost => {
+                (false, error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
+            }
             Cause::Timeout => {
                 stats.message_timeouts += 1;
                 // Never `status_on_error`.
@@ -103,7 +109,7 @@ impl Filter {
         let _partial = cx.mutate(&mut headers, mutation, scope);
         self.link.stats.stream_msgs_received += 1;
         self.link.stats.immediate_responses_sent += 1;
-        self.link.outgoing.clear();
+        self.link.unsend();
         self.link.close();
         let kind = self.kind.unwrap_or_default();
         self.reply(LocalReply::with_headers(kind, status, grpc_status, headers, body, &details), false);

@@ -42,6 +42,11 @@ impl Held {
         }
     }
 
+    /// Whether anything came behind the headers.
+    pub(super) const fn has_more(&self) -> bool {
+        self.has_data || self.trailers.is_some()
+    }
+
     /// The processor changes the headers.
     pub(super) fn remember_length(&mut self) {
         let length = || self.headers.as_ref().and_then(|headers| headers.get(CONTENT_LENGTH)).cloned();

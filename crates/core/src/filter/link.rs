@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::timers::Timers;
-use super::{Effect, Outgoing};
+use super::{Effect, EndStream, Outgoing};
 use crate::config::RouteCacheAction;
 use crate::mutation::{Mutation, Scope};
 use crate::violation::Violation;
@@ -32,6 +34,8 @@ pub(super) enum Stream {
 pub(super) struct Link {
     pub(super) stream: Stream,
     pub(super) outgoing: VecDeque<Outgoing>,
+    /// By direction: body in `outgoing` that is held nowhere else.
+    pub(super) unsent: [usize; 2],
     pub(super) effects: VecDeque<Effect>,
     pub(super) timers: Timers,
     pub(super) stats: Stats,
@@ -58,7 +62,7 @@ impl Link {
     /// Resets the stream.
     pub(super) fn reset(&mut self) {
         if self.stream == Stream::Open {
-            self.outgoing.clear();
+            self.unsend();
             self.effects.push_back(Effect::ResetStream);
             self.stats.streams_closed += 1;
         }
@@ -67,9 +71,28 @@ impl Link {
 
     /// The stream is gone. Whether that counts as closed depends on why it went.
     pub(super) fn lose(&mut self, counts_as_closed: bool) {
-        self.outgoing.clear();
+        self.unsend();
         self.stats.streams_closed += u64::from(counts_as_closed);
         self.end();
+    }
+
+    /// Forgets what was not sent yet.
+    pub(super) fn unsend(&mut self) {
+        self.outgoing.clear();
+        self.unsent = [0; 2];
+    }
+
+    /// The next thing for the processor.
+    pub(super) fn next(&mut self) -> Option<Outgoing> {
+        let outgoing = self.outgoing.pop_front()?;
+        if let Outgoing::Message(message) = &outgoing
+            && let Some((direction, len)) = wire::body_len(message)
+        {
+            // A body that its direction keeps was not added.
+            let unsent = &mut self.unsent[direction as usize];
+            *unsent = unsent.saturating_sub(len);
+        }
+        Some(outgoing)
     }
 
     fn end(&mut self) {
@@ -79,8 +102,22 @@ impl Link {
 }
 
 impl Cx<'_> {
-    /// Sends a message that is owed an answer, on a stream that is opened for it if need be.
-    pub(super) fn send(&mut self, direction: Direction, mut message: Box<wire::Message>) {
+    /// Sends a message that is owed an answer, in its time.
+    pub(super) fn send(&mut self, direction: Direction, message: Box<wire::Message>) {
+        self.tell(message);
+        if self.link.stream == Stream::Open {
+            self.expect_answer(direction);
+        }
+    }
+
+    /// Sends a piece of body that nothing here keeps.
+    pub(super) fn tell_body(&mut self, direction: Direction, data: Bytes, end: EndStream) {
+        self.link.unsent[direction as usize] += data.len();
+        self.tell(wire::body_message(direction, data, end));
+    }
+
+    /// Sends a message, on a stream that is opened for it if need be.
+    pub(super) fn tell(&mut self, mut message: Box<wire::Message>) {
         let link = &mut *self.link;
         match link.stream {
             Stream::Unopened => {
@@ -94,7 +131,6 @@ impl Cx<'_> {
         }
         link.stats.stream_msgs_sent += 1;
         link.outgoing.push_back(Outgoing::Message(message));
-        self.expect_answer(direction);
     }
 
     /// Starts the wait for the next answer of a direction.

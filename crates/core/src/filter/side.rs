@@ -8,7 +8,7 @@ use super::link::Cx;
 use super::order::Order;
 use super::out::Out;
 use crate::mutation::{Part, Scope};
-use crate::{BodyMode, Config, Direction};
+use crate::{BodyMode, Config, Direction, Headers};
 
 /// One direction. Used twice.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ struct Mode {
 ///                                      +--body all there------+             +--> Done
 ///                                      +--> Collect --over the limit--> Partial --reply--> Idle, mode NONE
 ///                                      |   (BUFFERED_PARTIAL; what fits is Whole at its end)
+///                                      +--> Duplex --end of stream, trailers reply--> Done, or Discard till the end
+///                                      |   (FULL_DUPLEX_STREAMED)
 ///                                      +--CONTINUE_AND_REPLACE with a body--> Replaced --end--> Done
 ///
 ///  any --processing is over--> Pass        any --local reply, reset--> Cut
@@ -67,16 +69,29 @@ pub(super) enum Phase {
     Whole(Held),
     /// One body reply is owed for each chunk.
     Chunks(Chunks),
+    /// FULL_DUPLEX_STREAMED: what comes goes to the processor, what it gives goes on.
+    Duplex(Duplex),
     /// A trailers reply is owed.
     Trailers(Held),
     /// The processor has replaced the body: what is left of the original is discarded.
     Replaced,
+    /// FULL_DUPLEX_STREAMED: the processor ended the body before its source did. What is left is discarded.
+    Discard,
     /// Processing is over: parts pass.
     Pass,
     /// The last part was released.
     Done,
     /// This direction goes nowhere any more.
     Cut(Unanswered),
+}
+
+/// What a FULL_DUPLEX_STREAMED body knows of itself once its headers are answered.
+#[derive(Debug, Default)]
+pub(super) struct Duplex {
+    /// Body was sent. Nothing of it is here any more, and no answer says to which message it belongs.
+    sent: bool,
+    /// They were sent; the processor ends the direction by answering them.
+    trailers: Option<Headers>,
 }
 
 /// The answers that are still to come when a direction is cut: they are expected and have no effect.
@@ -86,6 +101,8 @@ pub(super) enum Unanswered {
     Headers,
     Bodies(usize),
     Trailers,
+    /// Any number of any kind, as long as there is a stream.
+    Duplex,
 }
 
 impl Side {
@@ -94,9 +111,9 @@ impl Side {
         let headers = options.processing_mode.headers(direction);
         let body = options.processing_mode.body(direction);
         let changes_length = match body {
-            BodyMode::Streamed | BodyMode::BufferedPartial => true,
+            BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed => true,
             BodyMode::Buffered => !headers,
-            BodyMode::None | BodyMode::FullDuplexStreamed | BodyMode::Grpc => false,
+            BodyMode::None | BodyMode::Grpc => false,
         };
         let mode = Mode {
             headers,
@@ -125,7 +142,13 @@ impl Side {
                 partial.rest.release(&mut self.out);
             }
             Phase::Chunks(chunks) => chunks.release(&mut self.out),
+            Phase::Duplex(Duplex { trailers, .. }) => {
+                if let Some(trailers) = trailers {
+                    self.out.trailers(trailers);
+                }
+            }
             Phase::Replaced => self.phase = Phase::Replaced,
+            Phase::Discard => self.phase = Phase::Discard,
             Phase::Cut(_) => self.phase = Phase::Cut(Unanswered::Nothing),
             Phase::Start | Phase::Idle | Phase::Pass | Phase::Done => {}
         }
@@ -135,15 +158,41 @@ impl Side {
     pub(super) fn cut(&mut self) {
         self.out.clear();
         self.phase = Phase::Cut(match &self.phase {
+            Phase::Headers(_) if self.mode.body == BodyMode::FullDuplexStreamed => Unanswered::Duplex,
+            Phase::Duplex(_) => Unanswered::Duplex,
             Phase::Headers(_) => Unanswered::Headers,
             Phase::Whole(_) | Phase::Partial(_) => Unanswered::Bodies(1),
             Phase::Chunks(chunks) => Unanswered::Bodies(chunks.len()),
             Phase::Trailers(_) => Unanswered::Trailers,
             Phase::Cut(unanswered) => *unanswered,
-            Phase::Start | Phase::Idle | Phase::Collect(_) | Phase::Replaced | Phase::Pass | Phase::Done => {
-                Unanswered::Nothing
-            }
+            Phase::Start
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done => Unanswered::Nothing,
         });
+    }
+
+    /// Whether the processor has body that only it can give back.
+    pub(super) fn is_away(&self) -> bool {
+        match &self.phase {
+            Phase::Headers(held) => self.mode.body == BodyMode::FullDuplexStreamed && held.has_data,
+            Phase::Duplex(duplex) => duplex.sent,
+            Phase::Start
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Partial(_)
+            | Phase::Chunks(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(_) => false,
+        }
     }
 
     /// Whether the source has given nothing yet.
@@ -164,12 +213,17 @@ impl Side {
         match self.phase {
             Phase::Start => !self.mode.headers && self.mode.body == BodyMode::None && !self.mode.trailers,
             Phase::Idle => self.mode.body == BodyMode::None && !self.mode.trailers,
-            Phase::Replaced | Phase::Pass | Phase::Done | Phase::Cut(Unanswered::Nothing) => true,
+            Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Duplex) => true,
             Phase::Headers(_)
             | Phase::Collect(_)
             | Phase::Whole(_)
             | Phase::Partial(_)
             | Phase::Chunks(_)
+            | Phase::Duplex(_)
             | Phase::Trailers(_)
             | Phase::Cut(Unanswered::Headers | Unanswered::Bodies(_) | Unanswered::Trailers) => false,
         }
@@ -180,17 +234,25 @@ impl Side {
         !self.full && self.order != Order::Ended && !self.is_cut()
     }
 
-    /// Compares what is held with the limit: reading stops above it and resumes at half of it.
-    pub(super) fn balance(&mut self, limit: usize) {
+    /// Compares what is held, and what waits for the stream, with the limit: reading stops above it and resumes at
+    /// half of it.
+    pub(super) fn balance(&mut self, limit: usize, unsent: usize) {
         let held = match &self.phase {
             // An overflow decides here, not back-pressure.
             Phase::Headers(_) | Phase::Collect(_) if self.mode.body == BodyMode::Buffered => 0,
             Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => held.bytes(),
             Phase::Partial(partial) => partial.first.bytes() + partial.rest.bytes(),
             Phase::Chunks(chunks) => chunks.bytes(),
-            Phase::Start | Phase::Idle | Phase::Replaced | Phase::Pass | Phase::Done | Phase::Cut(_) => 0,
+            Phase::Start
+            | Phase::Idle
+            | Phase::Duplex(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(_) => 0,
         };
-        let load = held + self.out.bytes();
+        let load = held + self.out.bytes() + unsent;
         self.full = load > if self.full { limit / 2 } else { limit };
     }
 

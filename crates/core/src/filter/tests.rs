@@ -13,7 +13,7 @@ use crate::wire::{Common, Immediate, Reply};
 use crate::{BodyMode, Config, Direction, Options, Stats};
 
 /// What can happen to a side.
-const INPUTS: [&str; 18] = [
+const INPUTS: [&str; 20] = [
     "headers",
     "headers, end",
     "data",
@@ -21,6 +21,8 @@ const INPUTS: [&str; 18] = [
     "trailers",
     "headers reply",
     "body reply",
+    "streamed reply",
+    "streamed reply, end",
     "trailers reply",
     "reply of the other direction",
     "immediate response",
@@ -35,7 +37,7 @@ const INPUTS: [&str; 18] = [
 ];
 
 /// How a phase is reached: the body mode, whether trailers are sent, and the inputs.
-const PHASES: [(&str, BodyMode, bool, &[&str]); 23] = [
+const PHASES: [(&str, BodyMode, bool, &[&str]); 32] = [
     ("Start", BodyMode::None, false, &[]),
     ("Headers, NONE", BodyMode::None, false, &["headers", "data"]),
     ("Headers, header-only", BodyMode::None, false, &["headers, end"]),
@@ -54,6 +56,15 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 23] = [
     ("Partial, all there", BodyMode::BufferedPartial, true, &["headers", "headers reply", "much data", "trailers"]),
     ("Chunks, one", BodyMode::Streamed, true, &["headers", "headers reply", "data"]),
     ("Chunks, two, the last", BodyMode::Streamed, false, &["headers", "headers reply", "data", "data, end"]),
+    ("Headers, FULL_DUPLEX_STREAMED", BodyMode::FullDuplexStreamed, true, &["headers"]),
+    ("Headers, FULL_DUPLEX_STREAMED, body sent", BodyMode::FullDuplexStreamed, true, &["headers", "data"]),
+    ("Headers, FULL_DUPLEX_STREAMED, header-only", BodyMode::FullDuplexStreamed, true, &["headers, end"]),
+    ("Duplex", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply"]),
+    ("Duplex, body sent", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data"]),
+    ("Duplex, all sent", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data, end"]),
+    ("Duplex, trailers sent", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "trailers"]),
+    ("Discard", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "streamed reply, end"]),
+    ("Cut, full duplex", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "cut"]),
     ("Trailers", BodyMode::None, true, &["headers", "headers reply", "trailers"]),
     ("Replaced", BodyMode::None, false, &["headers", "replacing reply"]),
     ("Pass", BodyMode::None, false, &["headers", "stream ends OK"]),
@@ -118,8 +129,9 @@ fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     assert_eq!(bench.filter.poll_send(), None);
 }
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 14] = [
     "Start", "Headers", "Idle", "Collect", "Whole", "Partial", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut",
+    "Duplex", "Discard",
 ];
 
 /// The compiler asks for a name here, and [`ALL`] for a row, when a phase is added.
@@ -137,6 +149,8 @@ fn name(phase: &Phase) -> &'static str {
         Phase::Pass => ALL[9],
         Phase::Done => ALL[10],
         Phase::Cut(_) => ALL[11],
+        Phase::Duplex(_) => ALL[12],
+        Phase::Discard => ALL[13],
     }
 }
 
@@ -199,6 +213,10 @@ impl Bench {
             "replacing reply" => {
                 let body = crate::wire::BodyChange::Replace(Bytes::from_static(b"new"));
                 reply(self, Reply::Headers(direction, Common { replace: true, body, ..Common::default() }));
+            }
+            "streamed reply" | "streamed reply, end" => {
+                let piece = crate::wire::BodyChange::Streamed(Bytes::from_static(b"got"), input.ends_with("end"));
+                reply(self, Reply::Body(direction, Common { body: piece, ..Common::default() }));
             }
             "body reply" => reply(self, Reply::Body(direction, Common::default())),
             "trailers reply" => reply(self, Reply::Trailers(direction, None)),

@@ -83,6 +83,19 @@ pub(crate) fn clear_body() -> CommonResponse {
     CommonResponse { body_mutation, ..CommonResponse::default() }
 }
 
+/// A piece of a full duplex body.
+pub(crate) fn streamed(body: &'static str, end: bool) -> CommonResponse {
+    piece(Bytes::from_static(body.as_bytes()), end)
+}
+
+pub(crate) fn piece(body: Bytes, end_of_stream: bool) -> CommonResponse {
+    let piece = extproc_proto::StreamedBodyResponse { body, end_of_stream, ..Default::default() };
+    CommonResponse {
+        body_mutation: Some(BodyMutation { mutation: Some(Mutation::StreamedResponse(piece)) }),
+        ..CommonResponse::default()
+    }
+}
+
 /// CONTINUE_AND_REPLACE.
 pub(crate) fn replacing(common: CommonResponse) -> CommonResponse {
     CommonResponse { status: 1, ..common }

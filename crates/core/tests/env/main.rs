@@ -8,6 +8,7 @@ mod answers;
 mod basics;
 mod buffered;
 mod chains;
+mod duplex;
 mod exchange;
 mod immediate;
 mod mutations;
@@ -53,6 +54,7 @@ fn mode(text: &str) -> Scenario {
             let body = || match value {
                 "BU" => BodyMode::Buffered,
                 "BP" => BodyMode::BufferedPartial,
+                "FD" => BodyMode::FullDuplexStreamed,
                 "ST" => BodyMode::Streamed,
                 other => panic!("body mode {other:?}"),
             };
@@ -65,7 +67,7 @@ fn mode(text: &str) -> Scenario {
                 "rt" => mode.request_trailers = value == "S",
                 "st" => mode.response_trailers = value == "S",
                 "FMA" => options.failure_mode_allow = true,
-                "S" | "K" | "BU" | "BP" | "ST" => {}
+                "S" | "K" | "BU" | "BP" | "ST" | "FD" => {}
                 other => panic!("mode word {other:?}"),
             }
         }

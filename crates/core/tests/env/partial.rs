@@ -89,7 +89,7 @@ fn new_body(len: usize) -> CommonResponse {
 }
 
 fn streamed() -> StreamEvent {
-    answer("qb", crate::streamed::streamed_response())
+    answer("qb", crate::answers::streamed("", false))
 }
 
 fn partial_t() -> Vec<(u64, HttpEvent)> {

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use extproc_core::filter::StreamEvent;
-use extproc_proto::CommonResponse;
 
-use crate::answers::{ack, answer, at, clear_body, new_body, says, sets};
+use crate::answers::{ack, answer, at, clear_body, new_body, says, sets, streamed};
 use crate::exchange::{Scenario, Seen, chunked, chunked_t, internal, large, post, uc};
 use crate::{Processor, mode, rows};
 
@@ -73,17 +72,8 @@ rows! {
         => "D 200 hello | U AABBCC +x-t: 1 | > qh qb\"aa\" qb\"bb\" qb\"cc\" | 1/4/4/1";
     env_226_trailers: mode("rb ST rt S sh K").upstream_is_early().sends(chunked_t(50, &["aa", "bb", "cc"])).to(upper("qb"))
         => "D 200 hello | U AABBCC +x-t: 1 | > qh qb\"aa\" qb\"bb\" qb\"cc\" qt | 1/5/5/1";
-    env_251: mode("rb ST sh K").sends(chunked(50, &["aa"])).to(says("qb", answer("qb", streamed_response())))
+    env_251: mode("rb ST sh K").sends(chunked(50, &["aa"])).to(says("qb", answer("qb", streamed("", false))))
         => "D 500 | U incomplete | > qh qb\"aa\" | 1/2/1/1 spur1 imm1";
-}
-
-pub(crate) fn streamed_response() -> CommonResponse {
-    let streamed = extproc_proto::StreamedBodyResponse::default();
-    let mutation = extproc_proto::body_mutation::Mutation::StreamedResponse(streamed);
-    CommonResponse {
-        body_mutation: Some(extproc_proto::BodyMutation { mutation: Some(mutation) }),
-        ..CommonResponse::default()
-    }
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Shape {
     pub(crate) resets: bool,
     /// Buffer limits are smaller than some bodies.
     pub(crate) small_limits: bool,
+    /// Bodies are FULL_DUPLEX_STREAMED, too: there a processor that keeps silent is waited for without a deadline.
+    pub(crate) duplex: bool,
     /// Everybody keeps failing open.
     pub(crate) fail_open: Option<bool>,
 }
@@ -205,16 +207,20 @@ const NAMES: [&str; 5] = ["x-a", "x-b", "x-c", "accept", "cookie"];
 const VALUES: [&str; 4] = ["1", "2", "", "three"];
 
 fn options(rng: &mut Rng, shape: Shape) -> Options {
-    let bodies = [BodyMode::None, BodyMode::Streamed, BodyMode::Buffered, BodyMode::BufferedPartial];
+    let mut bodies = vec![BodyMode::None, BodyMode::Streamed, BodyMode::Buffered, BodyMode::BufferedPartial];
+    if shape.duplex {
+        bodies.push(BodyMode::FullDuplexStreamed);
+    }
+    let [request_body, response_body] = [rng.pick(&bodies), rng.pick(&bodies)];
     let defaults = Options::default();
     Options {
         processing_mode: ProcessingMode {
             request_headers: rng.percent(85),
             response_headers: rng.percent(85),
-            request_body: rng.pick(&bodies),
-            response_body: rng.pick(&bodies),
-            request_trailers: rng.percent(40),
-            response_trailers: rng.percent(40),
+            request_body,
+            response_body,
+            request_trailers: request_body == BodyMode::FullDuplexStreamed || rng.percent(40),
+            response_trailers: response_body == BodyMode::FullDuplexStreamed || rng.percent(40),
         },
         failure_mode_allow: shape.fail_open.unwrap_or_else(|| rng.percent(50)),
         status_on_error: rng.pick(&[500, 503, 400, 200]),

@@ -29,8 +29,8 @@ use mutator::Mutator;
 use properties::{check, conserved, explain, run};
 use rng::Rng;
 
-const PLAIN: Shape = Shape { resets: false, small_limits: false, fail_open: None };
-const WILD: Shape = Shape { resets: true, small_limits: true, fail_open: None };
+const PLAIN: Shape = Shape { resets: false, small_limits: false, duplex: false, fail_open: None };
+const WILD: Shape = Shape { resets: true, small_limits: true, duplex: false, fail_open: None };
 
 /// Runs `exchanges` random exchanges; the share of all that `PAIR_EXCHANGES` asks for when it is set.
 fn exchanges(exchanges: u64, one: impl Fn(&mut Rng) -> Result<(), String>) {
@@ -178,7 +178,7 @@ fn mutators(plans: &[Mutator]) -> Vec<Box<dyn Processor>> {
 #[test]
 fn changes_come_out_as_the_obvious_account_says() {
     exchanges(20_000, |rng| {
-        let case = Case::random(rng, PLAIN);
+        let case = Case::random(rng, Shape { duplex: true, ..PLAIN });
         let plans: Vec<_> = case.filters.iter().map(|_| Mutator::random(rng)).collect();
         let outcome = run(&case, case.pair(mutators(&plans)), false)?;
         let check = || {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use extproc_core::headers::{Name, Value};
 use extproc_core::pair::{Author, Seen};
-use extproc_core::session::{Answer, ApiMisuse, BodyAnswer, BodyChange, Call, HeaderEdits, HeadersAnswer};
+use extproc_core::session::{Answer, ApiMisuse, BodyAnswer, BodyChange, Call, Chunk, HeaderEdits, HeadersAnswer};
 use extproc_core::{BodyMode, Direction, Headers, ProcessingMode, Session};
 
 use crate::case::Message;
@@ -104,11 +104,16 @@ impl Author for Mutator {
         match call {
             Call::Headers { direction, .. } => {
                 let plan = self.plan(direction);
-                let replace = plan.replace.map(|body| Bytes::from_static(body.as_bytes()));
+                let duplex = session.body_mode(direction) == Some(BodyMode::FullDuplexStreamed);
+                let replace = plan.replace.filter(|_| !duplex).map(|body| Bytes::from_static(body.as_bytes()));
                 let edits = lower(&plan.headers);
                 let answer =
                     HeadersAnswer { edits, replace, clear_route: plan.clear_route, ..HeadersAnswer::default() };
                 session.answer(direction, Answer::Headers(answer))
+            }
+            Call::Body { direction, chunk } if session.body_mode(direction) == Some(BodyMode::FullDuplexStreamed) => {
+                let data = Bytes::from(self.plan(direction).body.apply(&chunk.data));
+                session.answer(direction, Answer::Chunk(Chunk { data, ..chunk }))
             }
             Call::Body { direction, chunk } => {
                 let plan = self.plan(direction);
@@ -175,7 +180,8 @@ pub(crate) fn expected<'a>(
         let plan = mutator.plan(direction);
         if mode.headers(direction) {
             apply(&plan.headers, &mut headers);
-            if let Some(new) = plan.replace {
+            let duplex = mode.body(direction) == BodyMode::FullDuplexStreamed;
+            if let Some(new) = plan.replace.filter(|_| !duplex) {
                 body = new.as_bytes().to_vec();
                 headers_only &= body.is_empty();
                 continue;
@@ -191,7 +197,7 @@ pub(crate) fn expected<'a>(
                 }
                 body = plan.body.apply(&body);
             }
-            BodyMode::Streamed => body = plan.body.apply(&body),
+            BodyMode::Streamed | BodyMode::FullDuplexStreamed => body = plan.body.apply(&body),
             _ => {}
         }
         if let Some(trailers) = trailers.as_mut().filter(|_| mode.trailers(direction)) {

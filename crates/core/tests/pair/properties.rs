@@ -9,7 +9,7 @@ use crate::case::Case;
 
 /// Runs an exchange and checks it at every step.
 pub(crate) fn run(case: &Case, mut pair: Pair, nobody_mutates: bool) -> Result<Outcome, String> {
-    let mut watch = Watch::new(case.filters.len());
+    let mut watch = Watch::new(case);
     let mut steps = 0;
     loop {
         let more = pair.step();
@@ -66,23 +66,39 @@ struct Watch {
     /// By direction: body bytes inside the chain.
     inside: [usize; 2],
     cancelled: bool,
+    /// By filter and direction: FULL_DUPLEX_STREAMED, where no answer has a deadline.
+    duplex: Vec<[bool; 2]>,
 }
 
 impl Watch {
-    fn new(filters: usize) -> Self {
-        Self { seen: 0, owed: vec![[0; 2]; filters], inside: [0; 2], cancelled: false }
+    fn new(case: &Case) -> Self {
+        let modes = case.filters.iter().map(|options| options.processing_mode);
+        let duplex = modes.map(|mode| {
+            Direction::BOTH.map(|direction| mode.body(direction) == extproc_core::BodyMode::FullDuplexStreamed)
+        });
+        Self {
+            seen: 0,
+            owed: vec![[0; 2]; case.filters.len()],
+            inside: [0; 2],
+            cancelled: false,
+            duplex: duplex.collect(),
+        }
     }
 
     fn look(&mut self, pair: &Pair) {
         for (_, entry) in &pair.log()[self.seen..] {
             match entry {
                 Entry::Sent(filter, said) => {
-                    if let Some(direction) = direction(*said) {
+                    if let Some(direction) =
+                        direction(*said).filter(|direction| !self.duplex[*filter][index(*direction)])
+                    {
                         self.owed[*filter][index(direction)] += 1;
                     }
                 }
                 Entry::Reply(filter, said) => {
-                    if let Some(direction) = direction(*said) {
+                    if let Some(direction) =
+                        direction(*said).filter(|direction| !self.duplex[*filter][index(*direction)])
+                    {
                         // It may answer a message that the stream has not taken yet.
                         self.owed[*filter][index(direction)] -= 1;
                     }

@@ -278,8 +278,10 @@ impl ExtProc {
         let default = Options::default;
         let mode = self.processing_mode.as_ref();
         let sent = &options.processing_mode;
-        let request = CoreMode { request_body: sent.request_body, ..CoreMode::default() };
-        let response = CoreMode { response_body: sent.response_body, ..CoreMode::default() };
+        // Whether the trailers go with it is looked at where the modes are read.
+        let alone = CoreMode { request_trailers: true, response_trailers: true, ..CoreMode::default() };
+        let request = CoreMode { request_body: sent.request_body, ..alone };
+        let response = CoreMode { response_body: sent.response_body, ..alone };
         let trials = [
             (position(self.message_timeout), Options { message_timeout: options.message_timeout, ..default() }),
             (
@@ -309,7 +311,7 @@ fn explained(error: &extproc_core::ConfigError) -> String {
         extproc_core::ConfigError::BodyMode { field, mode } => {
             let key = field.rsplit('.').next().unwrap_or(field);
             let mode = BodyMode::from(*mode).word();
-            format!("`{key}: {mode}` is not supported yet; use NONE, STREAMED, BUFFERED or BUFFERED_PARTIAL")
+            format!("`{key}: {mode}` is not supported yet; use another one")
         }
         other => other.to_string(),
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Phase, Side};
+use super::{Duplex, Phase, Side};
 use crate::filter::fail::Cause;
 use crate::filter::held::{Chunks, Held, Partial};
 use crate::filter::link::Cx;
@@ -26,7 +26,12 @@ impl Side {
         match self.phase {
             Phase::Start => {
                 if self.mode.headers {
-                    cx.send(self.direction, wire::headers_message(self.direction, &headers, end));
+                    let message = wire::headers_message(self.direction, &headers, end);
+                    if self.mode.body == BodyMode::FullDuplexStreamed {
+                        cx.tell(message);
+                    } else {
+                        cx.send(self.direction, message);
+                    }
                 }
                 // The length of a message without a body is information, not framing.
                 if self.mode.drop_length && !end {
@@ -39,9 +44,8 @@ impl Side {
                     self.phase = match self.mode.body {
                         _ if end => Phase::Done,
                         BodyMode::Buffered | BodyMode::BufferedPartial => Phase::Collect(Held::default()),
-                        BodyMode::None | BodyMode::Streamed | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
-                            Phase::Idle
-                        }
+                        BodyMode::FullDuplexStreamed => Phase::Duplex(Duplex::default()),
+                        BodyMode::None | BodyMode::Streamed | BodyMode::Grpc => Phase::Idle,
                     };
                 }
             }
@@ -55,8 +59,10 @@ impl Side {
             | Phase::Whole(_)
             | Phase::Partial(_)
             | Phase::Chunks(_)
+            | Phase::Duplex(_)
             | Phase::Trailers(_)
             | Phase::Replaced
+            | Phase::Discard
             | Phase::Done
             | Phase::Cut(_) => debug_assert!(false, "headers come first"),
         }
@@ -72,6 +78,14 @@ impl Side {
                 if self.mode.body == BodyMode::Buffered && held.bytes() + data.len() > limit =>
             {
                 return Err(Cause::Overflow(self.direction));
+            }
+            Phase::Headers(held) if self.mode.body == BodyMode::FullDuplexStreamed => {
+                held.has_data = true;
+                cx.tell_body(self.direction, data, end);
+            }
+            Phase::Duplex(duplex) => {
+                duplex.sent = true;
+                cx.tell_body(self.direction, data, end);
             }
             Phase::Headers(held) => held.push(data),
             Phase::Collect(held) => {
@@ -116,6 +130,7 @@ impl Side {
                 self.out.data(data, end);
                 self.done_if(end);
             }
+            Phase::Discard => self.done_if(end),
             Phase::Cut(_) => {}
             Phase::Start | Phase::Whole(_) | Phase::Trailers(_) | Phase::Done => {
                 debug_assert!(false, "data comes between headers and end");
@@ -126,7 +141,17 @@ impl Side {
 
     fn on_trailers(&mut self, cx: &mut Cx<'_>, trailers: Headers) {
         match &mut self.phase {
-            Phase::Headers(held) => held.trailers = Some(trailers),
+            Phase::Headers(held) => {
+                if self.mode.body == BodyMode::FullDuplexStreamed {
+                    cx.tell(wire::trailers_message(self.direction, &trailers));
+                }
+                held.trailers = Some(trailers);
+            }
+            Phase::Duplex(duplex) => {
+                cx.tell(wire::trailers_message(self.direction, &trailers));
+                duplex.trailers = Some(trailers);
+            }
+            Phase::Discard => self.phase = Phase::Done,
             Phase::Collect(held) => {
                 let mut held = std::mem::take(held);
                 held.trailers = Some(trailers);

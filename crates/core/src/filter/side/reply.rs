@@ -1,6 +1,8 @@
 //! What the processor answers.
 
-use super::{Phase, Side, Unanswered};
+use bytes::Bytes;
+
+use super::{Duplex, Phase, Side, Unanswered};
 use crate::filter::fail::Cause;
 use crate::filter::held::{CONTENT_LENGTH, Chunks, Held, Partial};
 use crate::filter::link::Cx;
@@ -21,6 +23,10 @@ impl Side {
         match &mut self.phase {
             Phase::Headers(held) => {
                 cx.accept(self.direction);
+                let duplex = self.mode.body == BodyMode::FullDuplexStreamed;
+                if reply.replace && !matches!(reply.body, BodyChange::Replace(_)) && duplex && held.has_data {
+                    return Err(Violation::BodyLost.into());
+                }
                 let mutates = reply.mutation.is_some();
                 if mutates {
                     held.remember_length();
@@ -42,6 +48,10 @@ impl Side {
                 }
                 Ok(true)
             }
+            Phase::Cut(Unanswered::Duplex) => {
+                cx.accept(self.direction);
+                Ok(true)
+            }
             Phase::Cut(unanswered @ Unanswered::Headers) => {
                 cx.accept(self.direction);
                 *unanswered = Unanswered::Nothing;
@@ -53,8 +63,10 @@ impl Side {
             | Phase::Whole(_)
             | Phase::Partial(_)
             | Phase::Chunks(_)
+            | Phase::Duplex(_)
             | Phase::Trailers(_)
             | Phase::Replaced
+            | Phase::Discard
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Bodies(_) | Unanswered::Trailers) => {
@@ -65,9 +77,16 @@ impl Side {
 
     pub(in crate::filter) fn on_body_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
         match &mut self.phase {
-            Phase::Chunks(_) if reply.body == BodyChange::Streamed => Err(Violation::StreamedOutsideDuplex.into()),
+            Phase::Chunks(_) if matches!(reply.body, BodyChange::Streamed(..)) => {
+                Err(Violation::StreamedOutsideDuplex.into())
+            }
             Phase::Whole(_) => self.on_whole_reply(cx, reply),
             Phase::Partial(_) => self.on_partial_reply(cx, reply),
+            Phase::Duplex(_) => self.on_duplex_reply(cx, reply.body),
+            Phase::Cut(Unanswered::Duplex) => {
+                cx.accept(self.direction);
+                Ok(true)
+            }
             Phase::Chunks(chunks) => {
                 let Some((data, end)) = chunks.pop() else {
                     debug_assert!(false, "a chunk is in flight in this phase");
@@ -79,7 +98,7 @@ impl Side {
                 }
                 let data = match reply.body {
                     BodyChange::Replace(data) => data,
-                    BodyChange::Keep | BodyChange::Streamed => data,
+                    BodyChange::Keep | BodyChange::Streamed(..) => data,
                 };
                 self.out.data(data, end);
                 if chunks.len() > 0 {
@@ -96,9 +115,11 @@ impl Side {
                 cx.accept(self.direction);
                 *unanswered = match *unanswered {
                     Unanswered::Bodies(left) if left > 1 => Unanswered::Bodies(left - 1),
-                    Unanswered::Bodies(_) | Unanswered::Nothing | Unanswered::Headers | Unanswered::Trailers => {
-                        Unanswered::Nothing
-                    }
+                    Unanswered::Bodies(_)
+                    | Unanswered::Nothing
+                    | Unanswered::Headers
+                    | Unanswered::Trailers
+                    | Unanswered::Duplex => Unanswered::Nothing,
                 };
                 Ok(*unanswered == Unanswered::Nothing)
             }
@@ -108,6 +129,7 @@ impl Side {
             | Phase::Collect(_)
             | Phase::Trailers(_)
             | Phase::Replaced
+            | Phase::Discard
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Trailers) => {
@@ -132,6 +154,29 @@ impl Side {
                 self.release(held);
                 Ok(true)
             }
+            Phase::Duplex(duplex) => {
+                cx.accept(self.direction);
+                let mut trailers = duplex.trailers.take();
+                if let Some(trailers) = &mut trailers {
+                    cx.mutate(trailers, mutation, scope)?;
+                }
+                match trailers {
+                    Some(trailers) => self.out.trailers(trailers),
+                    // As in Envoy it ends a body that has no trailers, too.
+                    None => self.out.data(Bytes::new(), true),
+                }
+                self.end_duplex();
+                Ok(true)
+            }
+            // It answers trailers that went on when the processor ended the body.
+            Phase::Done | Phase::Discard if self.mode.body == BodyMode::FullDuplexStreamed => {
+                cx.accept(self.direction);
+                Ok(true)
+            }
+            Phase::Cut(Unanswered::Duplex) => {
+                cx.accept(self.direction);
+                Ok(true)
+            }
             Phase::Cut(unanswered @ Unanswered::Trailers) => {
                 cx.accept(self.direction);
                 *unanswered = Unanswered::Nothing;
@@ -145,6 +190,7 @@ impl Side {
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Replaced
+            | Phase::Discard
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Bodies(_)) => {
@@ -177,7 +223,7 @@ impl Side {
                 }
             }
             // Envoy takes it for a body of no length when it checks the content-length, and for no change otherwise.
-            BodyChange::Streamed => {
+            BodyChange::Streamed(..) => {
                 if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, 0)) {
                     return Err(Violation::LengthMismatch.into());
                 }
@@ -226,8 +272,46 @@ impl Side {
         Ok(false)
     }
 
+    /// FULL_DUPLEX_STREAMED: what the processor gives goes on, whatever it answers.
+    fn on_duplex_reply(&mut self, cx: &mut Cx<'_>, body: BodyChange) -> Result<Last, Cause> {
+        let Phase::Duplex(duplex) = &mut self.phase else {
+            debug_assert!(false, "only called in this phase");
+            return Err(Violation::UnexpectedBody.into());
+        };
+        if !duplex.sent {
+            return Err(Violation::UnexpectedBody.into());
+        }
+        let BodyChange::Streamed(data, end) = body else {
+            return Err(Violation::PlainInDuplex.into());
+        };
+        cx.accept(self.direction);
+        match duplex.trailers.take_if(|_| end) {
+            // Envoy ends the body and keeps the trailers, and the next hop waits for ever.
+            Some(trailers) => {
+                self.out.data(data, false);
+                self.out.trailers(trailers);
+            }
+            None => self.out.data(data, end),
+        }
+        if end {
+            self.end_duplex();
+        }
+        Ok(end)
+    }
+
+    fn end_duplex(&mut self) {
+        self.phase = if self.order == Order::Ended { Phase::Done } else { Phase::Discard };
+    }
+
     /// After the headers reply: the body and the trailers are next, as far as they are there and wanted.
     fn proceed(&mut self, cx: &mut Cx<'_>, mut held: Held) {
+        if self.mode.body == BodyMode::FullDuplexStreamed && (self.order != Order::Ended || held.has_more()) {
+            if let Some(headers) = held.headers.take() {
+                self.forward_headers(headers, false);
+            }
+            self.phase = Phase::Duplex(Duplex { sent: held.has_data, trailers: held.trailers.take() });
+            return;
+        }
         if self.order == Order::Ended {
             if held.has_data && self.mode.body != BodyMode::None {
                 self.send_whole(cx, held);
@@ -262,7 +346,7 @@ impl Side {
             BodyChange::Replace(body) => body,
             BodyChange::Keep => return self.release(held),
             // Envoy makes room for a body that it then does not find here.
-            BodyChange::Streamed => {
+            BodyChange::Streamed(..) => {
                 if let Some(headers) = &mut held.headers {
                     headers.remove(CONTENT_LENGTH);
                 }
