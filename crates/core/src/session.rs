@@ -3,9 +3,11 @@
 mod call;
 mod edits;
 mod error;
+mod metadata;
 mod wire;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 pub use call::{Answer, BodyAnswer, BodyChange, BodyModes, Call, Chunk, HeadersAnswer, ImmediateReply, Protocol};
 pub use edits::HeaderEdits;
@@ -17,6 +19,7 @@ use extproc_proto::{
     BodyMutation, BodyResponse, CommonResponse, HeadersResponse, HttpBody, ProcessingRequest, ProcessingResponse,
     StreamedBodyResponse, TrailersResponse, body_mutation,
 };
+pub use metadata::{DynamicMetadata, MetadataValue};
 
 use crate::{BodyMode, Direction};
 
@@ -39,6 +42,8 @@ pub struct Session {
     protocol: Option<Protocol>,
     request: Side,
     response: Side,
+    /// Goes out with the next message.
+    metadata: Option<DynamicMetadata>,
     out: VecDeque<ProcessingResponse>,
 }
 
@@ -222,6 +227,48 @@ impl Session {
             && self.protocol.is_some_and(|p| !p.eager_body && !streams(p.bodies.request) && !streams(p.bodies.response))
     }
 
+    /// Whether a header answer may ask for this body mode, and the answers to what then comes can be right, whether it
+    /// was granted or not. Nothing on the wire tells BUFFERED from STREAMED before the body has come, so a wish between
+    /// these is served as STREAMED; the chunked modes can only be told from NONE.
+    #[must_use]
+    pub fn may_ask_for(&self, direction: Direction, mode: BodyMode) -> bool {
+        let Some(declared) = self.protocol.map(|protocol| protocol.bodies.of(direction)) else { return false };
+        let tells = match mode {
+            BodyMode::Grpc => false,
+            BodyMode::FullDuplexStreamed => declared == BodyMode::None,
+            BodyMode::None | BodyMode::Streamed | BodyMode::Buffered | BodyMode::BufferedPartial => true,
+        };
+        self.may_ask() && tells
+    }
+
+    /// Whether the data plane runs a timer on a message of this direction that we have not answered, so that
+    /// [`extension`](Self::extension) has a meaning. There is none in FULL_DUPLEX_STREAMED and GRPC.
+    #[must_use]
+    pub fn may_extend(&self, direction: Direction) -> bool {
+        let side = self.side(direction);
+        self.state == State::Open && !self.observing && side.owes() && !side.mode.is_some_and(is_chunked)
+    }
+
+    /// The message that gives us this long, counted from its arrival, to answer (`override_message_timeout`). `None`
+    /// below 1 ms, which data planes refuse. Send it at once, past [`poll_reply`](Self::poll_reply), and at most once
+    /// for each message to answer.
+    #[must_use]
+    pub fn extension(by: Duration) -> Option<ProcessingResponse> {
+        if by < Duration::from_millis(1) {
+            return None;
+        }
+        let span = prost_types::Duration::try_from(by).ok()?;
+        Some(ProcessingResponse { override_message_timeout: Some(span), ..ProcessingResponse::default() })
+    }
+
+    /// Sends dynamic metadata with the next message. What was given before and has not left is kept, but for the same
+    /// keys.
+    pub fn annotate(&mut self, metadata: DynamicMetadata) {
+        if !self.observing {
+            self.metadata.get_or_insert_default().merge(metadata);
+        }
+    }
+
     /// Whether the stream can be closed now without any part of the exchange being lost or waiting for ever.
     #[must_use]
     pub fn may_close(&self) -> bool {
@@ -307,8 +354,9 @@ impl Session {
         side.head = Head::Answered;
         side.replaced = answer.replace.is_some();
         if let Some(ask) = answer.ask {
-            self.request.asked = Some(ask.request);
-            self.response.asked = Some(ask.response);
+            for direction in Direction::BOTH {
+                self.side_mut(direction).ask(ask.of(direction));
+            }
         }
         let status = match answer.replace {
             Some(_) => ResponseStatus::ContinueAndReplace,
@@ -323,9 +371,11 @@ impl Session {
             Direction::Request => Response::RequestHeaders(response),
             Direction::Response => Response::ResponseHeaders(response),
         };
+        let dynamic_metadata = self.metadata.take().map(DynamicMetadata::lower);
         self.out.push_back(ProcessingResponse {
             response: Some(response),
             mode_override,
+            dynamic_metadata,
             ..ProcessingResponse::default()
         });
         Ok(())
@@ -419,7 +469,9 @@ impl Session {
     }
 
     fn push(&mut self, response: Response) {
-        self.out.push_back(ProcessingResponse { response: Some(response), ..ProcessingResponse::default() });
+        let dynamic_metadata = self.metadata.take().map(DynamicMetadata::lower);
+        let response = Some(response);
+        self.out.push_back(ProcessingResponse { response, dynamic_metadata, ..ProcessingResponse::default() });
     }
 
     const fn side(&self, direction: Direction) -> &Side {
@@ -438,6 +490,15 @@ impl Session {
 }
 
 impl Side {
+    fn ask(&mut self, mode: BodyMode) {
+        self.asked = Some(mode);
+        let held = matches!(self.mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial));
+        if held && mode == BodyMode::Streamed && self.input != Input::Body {
+            // Right also if it is refused: a whole body is answered as a chunk is, only with less in the answer.
+            self.mode = Some(mode);
+        }
+    }
+
     fn owes(&self) -> bool {
         self.head == Head::Owed || self.bodies_owed > 0 || self.trailers_owed
     }

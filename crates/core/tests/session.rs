@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use extproc_core::headers::{Name, Value};
 use extproc_core::session::{
-    Answer, ApiMisuse, BodyAnswer, BodyModes, Call, Chunk, HeaderEdits, HeadersAnswer, ImmediateReply, Session,
-    Violation,
+    Answer, ApiMisuse, BodyAnswer, BodyModes, Call, Chunk, DynamicMetadata, HeaderEdits, HeadersAnswer, ImmediateReply,
+    Session, Violation,
 };
 use extproc_core::{BodyMode, Direction};
 use extproc_proto::processing_request::Request;
@@ -387,4 +387,87 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_may_be_asked_for() {
+    let row = |mode| {
+        let session = declared(mode);
+        MODES.map(|mode| session.may_ask_for(Direction::Request, mode))
+    };
+    // NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX_STREAMED, GRPC
+    assert_eq!(row(BodyMode::None), [true, true, true, true, true, false]);
+    assert_eq!(row(BodyMode::Streamed), [true, true, true, true, false, false]);
+    assert_eq!(row(BodyMode::Buffered), [true, true, true, true, false, false]);
+    assert_eq!(row(BodyMode::FullDuplexStreamed), [false; 6]);
+    assert!(!Session::new().may_ask_for(Direction::Request, BodyMode::Buffered), "nothing is declared");
+}
+
+#[test]
+fn streamed_may_be_asked_for_in_place_of_buffered() {
+    let mut session = declared(BodyMode::Buffered);
+    session.handle(headers(Direction::Request, false)).unwrap();
+    let ask = BodyModes { request: BodyMode::Streamed, response: BodyMode::Buffered };
+    let answer = HeadersAnswer { ask: Some(ask), ..HeadersAnswer::default() };
+    session.answer(Direction::Request, Answer::Headers(answer)).unwrap();
+    assert_eq!(session.body_mode(Direction::Request), Some(BodyMode::Streamed));
+    for end in [false, true] {
+        session.handle(body(Direction::Request, end)).unwrap();
+        session.answer(Direction::Request, Answer::Body(BodyAnswer::default())).unwrap();
+    }
+}
+
+#[test]
+fn full_duplex_is_asked_for_with_trailers() {
+    use extproc_proto::{BodySendMode, HeaderSendMode};
+    let mut session = declared(BodyMode::None);
+    session.handle(headers(Direction::Request, false)).unwrap();
+    let ask = BodyModes { request: BodyMode::FullDuplexStreamed, response: BodyMode::None };
+    let answer = HeadersAnswer { ask: Some(ask), ..HeadersAnswer::default() };
+    session.answer(Direction::Request, Answer::Headers(answer)).unwrap();
+    let modes = session.poll_reply().unwrap().mode_override.unwrap();
+    assert_eq!(modes.request_body_mode(), BodySendMode::FullDuplexStreamed);
+    assert_eq!(modes.request_trailer_mode(), HeaderSendMode::Send);
+    assert_eq!(modes.response_trailer_mode(), HeaderSendMode::Default);
+}
+
+#[test]
+fn more_time() {
+    use std::time::Duration;
+    for (mode, expected) in [(BodyMode::None, true), (BodyMode::Buffered, true), (BodyMode::FullDuplexStreamed, false)]
+    {
+        let mut session = declared(mode);
+        assert!(!session.may_extend(Direction::Request), "{mode:?}: nothing is awaited");
+        session.handle(headers(Direction::Request, false)).unwrap();
+        assert_eq!(session.may_extend(Direction::Request), expected, "{mode:?}");
+        assert!(!session.may_extend(Direction::Response), "{mode:?}");
+        session.answer(Direction::Request, head_answer()).unwrap();
+        assert!(!session.may_extend(Direction::Request), "{mode:?}: it is answered");
+    }
+    assert_eq!(Session::extension(Duration::from_micros(999)), None);
+    let span = Session::extension(Duration::from_millis(1500)).unwrap().override_message_timeout.unwrap();
+    assert_eq!((span.seconds, span.nanos), (1, 500_000_000));
+}
+
+#[test]
+fn metadata_goes_out_once_with_the_next_message() {
+    use prost_types::Value;
+    use prost_types::value::Kind;
+    let one = |key: &str, value: f64| {
+        let mut metadata = DynamicMetadata::default();
+        metadata.set("ns", key, value);
+        metadata
+    };
+    let mut session = declared(BodyMode::None);
+    session.handle(headers(Direction::Request, false)).unwrap();
+    session.annotate(one("a", 1.0));
+    session.annotate(one("b", 2.0));
+    session.annotate(one("a", 3.0));
+    session.answer(Direction::Request, head_answer()).unwrap();
+    session.handle(headers(Direction::Response, false)).unwrap();
+    session.answer(Direction::Response, head_answer()).unwrap();
+    let first = session.poll_reply().unwrap().dynamic_metadata.unwrap();
+    let Some(Kind::StructValue(ns)) = &first.fields["ns"].kind else { panic!("no namespace: {first:?}") };
+    assert_eq!(ns.fields, [("a".to_owned(), Value::from(3.0)), ("b".to_owned(), Value::from(2.0))].into());
+    assert_eq!(session.poll_reply().unwrap().dynamic_metadata, None);
 }

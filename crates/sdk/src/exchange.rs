@@ -17,6 +17,7 @@ use extproc_proto::ProcessingRequest;
 use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
 use self::row::Row;
+use crate::head::{Asked, MayAsk, Reach};
 use crate::stages::{Run, Stages, panic_text};
 use crate::{End, LocalReply, LocalReplyScope, Open, Request, Response};
 
@@ -95,12 +96,19 @@ impl<R: Run> Exchange<R> {
     pub(crate) async fn handle(&mut self, message: ProcessingRequest, out: &Outbox) -> Result<Next, Failure> {
         self.busy = true;
         let result = match self.session.handle(message) {
-            Ok(call) => self.dispatch(call).await,
+            Ok(call) => {
+                self.reach(&call, out);
+                self.dispatch(call).await
+            }
             Err(violation) => {
                 tracing::warn!(%violation, "the data plane broke the protocol");
                 Err(Outcome::Fail(violation.into()))
             }
         };
+        if matches!(result, Err(Outcome::Reply { .. })) {
+            let metadata = [self.request.take_metadata(), self.response.take_metadata()];
+            metadata.into_iter().flatten().for_each(|metadata| self.session.annotate(metadata));
+        }
         let result = match result {
             Err(Outcome::Reply { by, reply }) if !self.session.is_observing() => self.reply(by, reply).await,
             result => result,
@@ -148,6 +156,17 @@ impl<R: Run> Exchange<R> {
             self.row.warn_mismatch(Direction::Response, "NONE");
         }
         self.row.close(End::Ok);
+    }
+
+    /// Sets what header phases may say to this message.
+    fn reach(&mut self, call: &Call, out: &Outbox) {
+        let (direction, may_ask) = match call {
+            Call::Headers { direction, .. } => (*direction, MayAsk::of(&self.session)),
+            Call::Body { direction, .. } | Call::Trailers { direction, .. } => (*direction, MayAsk::default()),
+            _ => return,
+        };
+        let outbox = self.session.may_extend(direction).then(|| out.clone());
+        self.row.reach = Reach { outbox, may_ask, asked: Asked::default() };
     }
 
     async fn dispatch(&mut self, call: Call) -> Result<(), Outcome> {

@@ -12,4 +12,5 @@ pub use into::{IntoName, IntoValue};
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use start::Start;
+pub(crate) use start::{Asked, MayAsk, Reach};
 pub use trailers::Trailers;

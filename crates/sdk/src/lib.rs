@@ -121,7 +121,7 @@ mod wrap;
 pub use body::{Body, BodyKind, ChunkIo, Dir, Halt, Io, NoBody, Out, Request, Response, Skip, Stream, Whole, WholeIo};
 pub use chain::{BoxProcessor, Chain, Link};
 pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
-pub use extproc_core::session::{BodyModes, Protocol};
+pub use extproc_core::session::{BodyModes, MetadataValue, Protocol};
 pub use extproc_core::{BodyMode, Headers};
 pub use extproc_proto as proto;
 pub use function::{Functions, PhaseFn, processor};

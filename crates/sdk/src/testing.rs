@@ -209,7 +209,8 @@ impl Transcript {
     /// One line for each message, stable enough to compare: its kind, then what it changes.
     ///
     /// `n=v` set, `n+=v` append, `n?=v` add if absent, `n!=v` set if present, `-n` remove, `body=`, `clear`, `chunk=`,
-    /// `end`, `replace` for CONTINUE_AND_REPLACE, `route` for a cleared route, `ask(…)` for a mode override. A stream
+    /// `end`, `replace` for CONTINUE_AND_REPLACE, `route` for a cleared route, `ns.key:v` for dynamic metadata, `ask(…)` for a mode override, `timeout` for a
+    /// longer one. A stream
     /// that ends with an error has a last line `error CODE: text`.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -80,6 +80,12 @@ macro_rules! phases {
             if self.0.has(21) {
                 req.detach();
             }
+            if self.0.has(23) {
+                req.ask(MODES[self.0.0 as usize % MODES.len()]);
+                req.ask_response(MODES[(self.0.0 >> 8) as usize % MODES.len()]);
+                req.extend(std::time::Duration::from_secs(1));
+                req.metadata("n", "k", "v");
+            }
             self.0.edit(req, 0)
         }
 

@@ -49,6 +49,11 @@ impl Processor for Probe {
                 self.gate.notified().await;
             }
             "/panic" => panic!("on purpose"),
+            "/long" => {
+                assert!(req.extend(Duration::from_secs(3)));
+                assert!(!req.extend(Duration::from_secs(4)), "once for each message");
+                self.gate.notified().await;
+            }
             "/fail" => return Err("a secret of the implementation".into()),
             _ => {}
         }
@@ -321,6 +326,16 @@ async fn py_071_the_service_can_be_embedded() {
     let mut call = Call::open(connect(&address).await.unwrap()).await;
     call.send(get("/a")).await;
     assert_eq!(line(call.reply().await.unwrap().unwrap()), "request_headers");
+}
+
+#[tokio::test]
+async fn more_time_is_asked_for_while_the_handler_runs() {
+    let rig = Rig::start("127.0.0.1:0").await;
+    let mut call = Call::open(rig.channel().await).await;
+    call.send(get("/long")).await;
+    assert_eq!(line(call.reply().await.unwrap().unwrap()), "timeout 3s");
+    rig.gate.notify_one();
+    assert_eq!(line(call.reply().await.unwrap().unwrap()), "request_headers x-probe=1");
 }
 
 /// Capitals of responses, chunk by chunk.

@@ -1,6 +1,8 @@
 //! Between the generated types and the session's words.
 
-use extproc_proto::{BodySendMode, GrpcStatus, HeaderMap, HttpStatus, ImmediateResponse, ProtocolConfiguration};
+use extproc_proto::{
+    BodySendMode, GrpcStatus, HeaderMap, HeaderSendMode, HttpStatus, ImmediateResponse, ProtocolConfiguration,
+};
 
 use super::{BodyModes, HeaderEdits, ImmediateReply, Protocol, Violation};
 use crate::headers::{Name, Value};
@@ -38,11 +40,16 @@ fn body_mode(number: i32) -> Result<BodyMode, Violation> {
     })
 }
 
-/// Header and trailer modes stay as configured (DEFAULT).
+/// Header and trailer modes stay as configured (DEFAULT), but that FULL_DUPLEX_STREAMED needs trailers.
 pub(super) fn mode_override(bodies: BodyModes) -> extproc_proto::ProcessingMode {
+    let trailers = |mode| {
+        if mode == BodyMode::FullDuplexStreamed { HeaderSendMode::Send } else { HeaderSendMode::Default }
+    };
     extproc_proto::ProcessingMode {
         request_body_mode: send_mode(bodies.request).into(),
         response_body_mode: send_mode(bodies.response).into(),
+        request_trailer_mode: trailers(bodies.request).into(),
+        response_trailer_mode: trailers(bodies.response).into(),
         ..extproc_proto::ProcessingMode::default()
     }
 }

@@ -9,6 +9,7 @@ use super::way::Way;
 use super::{Failure, Outcome, Row};
 use crate::Trailers;
 use crate::body::joined;
+use crate::head::Asked;
 use crate::stages::Run;
 
 /// Data planes that limit messages take this much (64 KiB).
@@ -22,13 +23,14 @@ const NO_BODY_TO_ANSWER: &str = "output at the end of a body that ended with tra
 
 impl<W: Way> Flow<W> {
     /// Answers the headers with what the header phases did.
-    pub(super) fn answer_head<R: Run>(&mut self, row: &Row<R>, session: &mut Session) -> Result<(), Outcome> {
+    pub(super) fn answer_head<R: Run>(&mut self, row: &mut Row<R>, session: &mut Session) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION);
         let ask = self.ask(row, session);
+        let mode = mode.map(|mode| ask.map_or(mode, |ask| ask.of(W::DIRECTION)));
         let wants_body = !self.last && !self.replaced && self.wants_body(row, mode.unwrap_or_default());
         let Some(head) = &mut self.head else { return Ok(()) };
         let cut = |mode| matches!(mode, BodyMode::Streamed | BodyMode::FullDuplexStreamed);
-        if wants_body && (mode.is_some_and(cut) || ask.is_some_and(|ask| cut(ask.of(W::DIRECTION)))) {
+        if wants_body && mode.is_some_and(cut) {
             head.drop_length();
         }
         let chunked = matches!(mode, Some(BodyMode::FullDuplexStreamed | BodyMode::Grpc));
@@ -38,6 +40,9 @@ impl<W: Way> Flow<W> {
             }
             Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) | Payload::Complete(_) => None,
         };
+        if let Some(metadata) = head.take_metadata() {
+            session.annotate(metadata);
+        }
         let answer = HeadersAnswer { edits: head.take_edits(), replace, clear_route: W::take_clear_route(head), ask };
         answered(session.answer(W::DIRECTION, Answer::Headers(answer)))
     }
@@ -50,6 +55,9 @@ impl<W: Way> Flow<W> {
         {
             let data = body.into_bytes();
             answer.change = if data.is_empty() { BodyChange::Clear } else { BodyChange::Replace(data) };
+        }
+        if let Some(metadata) = self.head.as_mut().and_then(|head| head.take_metadata()) {
+            session.annotate(metadata);
         }
         if let Some(head) = &mut self.head
             && mode != BodyMode::Streamed
@@ -146,32 +154,39 @@ impl<W: Way> Flow<W> {
         Ok(())
     }
 
-    /// The body modes to ask for, if this direction's or a later one's is NONE and a stage wants a body.
-    fn ask<R: Run>(&mut self, row: &Row<R>, session: &Session) -> Option<BodyModes> {
+    /// The body modes to ask for: what header phases asked for, and where a mode is NONE what the kinds need.
+    fn ask<R: Run>(&mut self, row: &mut Row<R>, session: &Session) -> Option<BodyModes> {
         let declared = session.protocol()?.bodies;
-        let lacks = |direction: Direction| declared.of(direction) == BodyMode::None && row.wants(direction);
-        let here = lacks(W::DIRECTION) && !self.last && !self.upgraded && !self.replaced;
-        let later = W::DIRECTION == Direction::Request && lacks(Direction::Response);
-        if !here && !later {
+        let asked = std::mem::take(&mut row.reach.asked);
+        let wish = |direction: Direction| {
+            let unwanted = row.declined(direction) && !row.wants(direction) && declared.of(direction) != BodyMode::None;
+            let lacks = declared.of(direction) == BodyMode::None && row.wants(direction);
+            match asked.of(direction) {
+                Some(mode) => Some(mode),
+                None if unwanted => Some(BodyMode::None),
+                None if lacks && row.collects_any(direction) => Some(BodyMode::Buffered),
+                None if lacks => Some(BodyMode::Streamed),
+                None => None,
+            }
+        };
+        let here = wish(W::DIRECTION).filter(|_| !self.last && !self.upgraded && !self.replaced);
+        let later = wish(Direction::Response).filter(|_| W::DIRECTION == Direction::Request);
+        if here.is_none() && later.is_none() {
             return None;
         }
         if !session.may_ask() {
-            if here {
+            if here.is_some() {
                 row.warn_mismatch(W::DIRECTION, "NONE");
             }
             return None;
         }
-        self.asked = here;
-        let mode = |direction, wanted: bool| match wanted {
-            false => declared.of(direction),
-            true if row.collects_any(direction) => BodyMode::Buffered,
-            true => BodyMode::Streamed,
-        };
+        self.asked = here.is_some() && declared.of(W::DIRECTION) == BodyMode::None;
         Some(match W::DIRECTION {
-            Direction::Request => {
-                BodyModes { request: mode(Direction::Request, here), response: mode(Direction::Response, later) }
+            Direction::Request => Asked { request: here, response: later }.over(declared),
+            Direction::Response => {
+                let request = session.body_mode(Direction::Request).unwrap_or(declared.request);
+                BodyModes { request, response: here.unwrap_or(declared.response) }
             }
-            Direction::Response => BodyModes { request: declared.request, response: mode(Direction::Response, here) },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! One direction of an exchange: runs the stages' phases, and keeps what the wire mode makes it keep.
 
 use bytes::{Bytes, BytesMut};
+use extproc_core::session::DynamicMetadata;
 use extproc_core::session::{ApiMisuse, Chunk};
 use extproc_core::{BodyMode, Headers, Session};
 
@@ -191,6 +192,11 @@ impl<W: Way> Flow<W> {
         Self::run_trailers(row, session, trailers).await
     }
 
+    /// What phases that ended with a local reply had to say.
+    pub(super) fn take_metadata(&mut self) -> Option<DynamicMetadata> {
+        self.head.as_mut()?.take_metadata()
+    }
+
     /// How many stages have seen the head.
     pub(super) fn headed(&self) -> usize {
         self.headed
@@ -241,12 +247,21 @@ impl<W: Way> Flow<W> {
         if row.is_tolerant(stage) {
             head.arm();
         }
-        let mut start = Start::new(head, self.last && !self.replaced);
+        let mut start = Start::new(head, self.last && !self.replaced, row.lend_reach());
         let started = row.begin(stage, W::HEADERS, W::request_id(&start));
         let result = W::on_headers(&mut row.run, stage, &mut start).await;
         row.finish(stage, W::HEADERS, started);
-        let (mut head, replacement, detached) = start.into_parts();
+        let Start { mut head, replacement, detached, reach, .. } = start;
         let judged = row.judge(stage, result, &mut head);
+        let asked = reach.asked;
+        row.reach.outbox = reach.outbox;
+        if matches!(judged, Ok(true)) {
+            row.asked(stage, asked);
+            if asked.of(W::DIRECTION) == Some(BodyMode::Streamed) {
+                // Then the head leaves before the body comes.
+                self.holds = false;
+            }
+        }
         if let (Ok(true), Some(body)) = (&judged, replacement) {
             head.fix_length(body.len());
             head.set_framed(true);
@@ -365,7 +380,11 @@ impl<W: Way> Flow<W> {
             let started = row.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
             let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
             row.finish(stage, W::TRAILERS, started);
-            row.judge(stage, result, &mut trailers)?;
+            let judged = row.judge(stage, result, &mut trailers);
+            if let Some(metadata) = trailers.take_metadata() {
+                session.annotate(metadata);
+            }
+            judged?;
         }
         Self::answer_trailers(session, trailers)
     }

@@ -7,6 +7,7 @@ use extproc_core::headers::{Name, Value};
 use super::way::Way;
 use super::{Exchange, Outcome, share_request};
 use crate::body::{Output, Piece, Want, joined};
+use crate::head::Reach;
 use crate::stages::Run;
 use crate::{LocalReply, LocalReplyScope, Response, ResponseHead, Start};
 
@@ -37,6 +38,9 @@ impl<R: Run> Exchange<R> {
                 Err(outcome) => return Err(outcome),
             }
         }
+        if let Some(metadata) = head.take_metadata() {
+            self.session.annotate(metadata);
+        }
         Ok(reply_of(reply, &head, body))
     }
 
@@ -52,9 +56,9 @@ impl<R: Run> Exchange<R> {
         if tolerant {
             head.arm();
         }
-        let mut start = Start::new(head, body.is_empty());
+        let mut start = Start::new(head, body.is_empty(), Reach::default());
         let result = row.run.response_headers(stage, &mut start).await;
-        let (mut head, replacement, detached) = start.into_parts();
+        let Start { mut head, replacement, detached, .. } = start;
         if !row.judge(stage, result, &mut head)? {
             return Ok((head, body));
         }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use extproc_core::Direction;
+use extproc_core::{BodyMode, Direction};
 
 use super::way::Way;
 use super::{Failure, Outcome};
 use crate::body::Want;
+use crate::head::{Asked, Reach};
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::{End, Fields, OnError, RequestHead};
@@ -16,37 +17,75 @@ use crate::{End, Fields, OnError, RequestHead};
 /// The stages, and what they share.
 pub(super) struct Row<R> {
     pub(super) run: R,
-    /// Stages that detached or were skipped after an error.
-    off: Vec<bool>,
+    states: Vec<State>,
+    /// What the header phases may say besides their edits.
+    pub(super) reach: Reach,
     /// The request's head once it has been forwarded, and how many stages have seen it.
     request: Option<Arc<RequestHead>>,
     seen: usize,
 }
 
+/// Whether a stage takes part.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Detached, or skipped after an error.
+    off: bool,
+    /// Asked for no body of a direction.
+    declines: [bool; 2],
+}
+
 impl<R: Run> Row<R> {
     pub(super) fn new(run: R) -> Self {
-        Self { off: vec![false; run.len()], run, request: None, seen: 0 }
+        Self { states: vec![State::default(); run.len()], run, reach: Reach::default(), request: None, seen: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.off.len()
+        self.states.len()
     }
 
     pub(super) fn is_on(&self, stage: usize) -> bool {
-        !self.off[stage]
+        !self.states[stage].off
     }
 
     pub(super) fn is_all_off(&self) -> bool {
-        self.off.iter().all(|off| *off)
+        self.states.iter().all(|state| state.off)
     }
 
     pub(super) fn detach(&mut self, stage: usize) {
-        self.off[stage] = true;
+        self.states[stage].off = true;
+    }
+
+    /// The stage asked for modes: NONE means that it does not want the body.
+    pub(super) fn asked(&mut self, stage: usize, asked: Asked) {
+        for direction in Direction::BOTH {
+            match asked.of(direction) {
+                None => {}
+                Some(BodyMode::None) => self.states[stage].declines[direction as usize] = true,
+                Some(mode) => {
+                    self.states[stage].declines[direction as usize] = false;
+                    match direction {
+                        Direction::Request => self.reach.asked.request = Some(mode),
+                        Direction::Response => self.reach.asked.response = Some(mode),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the next header phase may say.
+    pub(super) fn lend_reach(&mut self) -> Reach {
+        Reach { outbox: self.reach.outbox.take(), may_ask: self.reach.may_ask, asked: Asked::default() }
+    }
+
+    /// Whether a stage that has a body handler asked for no body.
+    pub(super) fn declined(&self, direction: Direction) -> bool {
+        self.states.iter().any(|state| state.declines[direction as usize])
     }
 
     /// What the stage takes of a body.
     pub(super) fn want(&self, stage: usize, direction: Direction) -> Want {
-        if self.off[stage] { Want::Nothing } else { self.run.want(stage, direction) }
+        let state = self.states[stage];
+        if state.off || state.declines[direction as usize] { Want::Nothing } else { self.run.want(stage, direction) }
     }
 
     /// Whether the stage takes whole bodies.
@@ -132,7 +171,7 @@ impl<R: Run> Row<R> {
         }
         let failure = Failure::Stage(name.to_owned());
         let policy = self.run.on_error(stage);
-        self.off[stage] = true;
+        self.states[stage].off = true;
         self.run.close(stage, end);
         match policy {
             OnError::Fail => Err(Outcome::Fail(failure)),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use extproc_core::Headers;
 use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
-use extproc_core::session::HeaderEdits;
+use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataValue};
 
 use super::{IntoName, IntoValue};
 
@@ -20,6 +20,7 @@ pub struct Fields {
     /// Framing is not the author's.
     framed: bool,
     refused: Option<Refused>,
+    metadata: Option<Box<DynamicMetadata>>,
     undo: Undo,
 }
 
@@ -50,7 +51,7 @@ enum Undo {
     #[default]
     Off,
     Armed,
-    Saved(Box<(Headers, HeaderEdits)>),
+    Saved(Box<(Headers, HeaderEdits, Option<Box<DynamicMetadata>>)>),
 }
 
 impl Fields {
@@ -187,6 +188,27 @@ impl Fields {
         }
     }
 
+    /// Gives the data plane dynamic metadata, for its access log and for filters behind. It goes out with the answer to
+    /// this phase, also with a local reply. A later value for the same key wins.
+    ///
+    /// The value is text, a number, a truth value, or a list or map of these ([`MetadataValue`]). Envoy takes only
+    /// the namespaces that `metadata_options.receiving_namespaces.untyped` lists, and drops others silently.
+    ///
+    /// ```
+    /// # fn f(req: &mut extproc::RequestHead) {
+    /// req.metadata("auth", "user", "u1");
+    /// req.metadata("auth", "score", 0.5);
+    /// # }
+    /// ```
+    pub fn metadata(&mut self, namespace: impl Into<String>, key: impl Into<String>, value: impl Into<MetadataValue>) {
+        self.save();
+        self.metadata.get_or_insert_default().set(namespace, key, value);
+    }
+
+    pub(crate) fn take_metadata(&mut self) -> Option<DynamicMetadata> {
+        self.metadata.take().map(|metadata| *metadata)
+    }
+
     pub(crate) fn new(map: Headers, framed: bool) -> Self {
         Self { map, framed, ..Self::default() }
     }
@@ -247,7 +269,7 @@ impl Fields {
     pub(crate) fn undo(&mut self) {
         self.refused = None;
         if let Undo::Saved(saved) = std::mem::take(&mut self.undo) {
-            (self.map, self.edits) = *saved;
+            (self.map, self.edits, self.metadata) = *saved;
         }
     }
 
@@ -270,7 +292,7 @@ impl Fields {
 
     fn save(&mut self) {
         if matches!(self.undo, Undo::Armed) {
-            self.undo = Undo::Saved(Box::new((self.map.clone(), self.edits.clone())));
+            self.undo = Undo::Saved(Box::new((self.map.clone(), self.edits.clone(), self.metadata.clone())));
         }
     }
 }

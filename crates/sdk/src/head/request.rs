@@ -85,10 +85,9 @@ impl RequestHead {
         self.method() == "CONNECT" || self.headers().contains("upgrade")
     }
 
-    /// Sets path and query, and has the route chosen again unless [`keep_route`](Self::keep_route) follows.
+    /// Sets path and query. If they change, the route is chosen again, unless [`keep_route`](Self::keep_route) follows.
     pub fn set_path(&mut self, path: impl IntoValue) {
         self.set_pseudo(PATH, path);
-        self.clear_route = true;
     }
 
     /// Sets the query, without `?`, keeping the path; an empty one removes it. The route is chosen again as with
@@ -103,13 +102,11 @@ impl RequestHead {
     /// [`Start::replace_body`](crate::Start::replace_body).
     pub fn set_method(&mut self, method: impl IntoValue) {
         self.set_pseudo(METHOD, method);
-        self.clear_route = true;
     }
 
     /// Sets the authority. Envoy takes it only with `allow_all_routing`.
     pub fn set_host(&mut self, authority: impl IntoValue) {
         self.set_pseudo(AUTHORITY, authority);
-        self.clear_route = true;
     }
 
     /// Has the route chosen again with the headers as they will be. Envoy does so only if a header changes too.
@@ -137,7 +134,10 @@ impl RequestHead {
 
     fn set_pseudo(&mut self, name: Name, value: impl IntoValue) {
         match value.into_value() {
-            Ok(value) => self.fields.set_checked(name, value),
+            Ok(value) => {
+                self.clear_route |= self.fields.headers().get(name.as_str()) != Some(&value);
+                self.fields.set_checked(name, value);
+            }
             Err(invalid) => self.fields.keep(Err(Refused::from(invalid))),
         }
     }

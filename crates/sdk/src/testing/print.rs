@@ -9,11 +9,15 @@ use extproc_proto::{
     BodySendMode, CommonResponse, HeaderAppendAction, HeaderMutation, ImmediateResponse, ProcessingMode,
     ProcessingResponse,
 };
+use prost_types::value::Kind;
 
 pub(super) fn line(message: &ProcessingResponse) -> String {
     let mut line = String::new();
     match &message.response {
-        None => line.push_str("empty"),
+        None => match &message.override_message_timeout {
+            Some(span) => put(&mut line, format_args!("timeout {span}")),
+            None => line.push_str("empty"),
+        },
         Some(Response::RequestHeaders(r)) => common(&mut line, "request_headers", r.response.as_ref()),
         Some(Response::ResponseHeaders(r)) => common(&mut line, "response_headers", r.response.as_ref()),
         Some(Response::RequestBody(r)) => common(&mut line, "request_body", r.response.as_ref()),
@@ -29,10 +33,27 @@ pub(super) fn line(message: &ProcessingResponse) -> String {
         Some(Response::ImmediateResponse(r)) => immediate(&mut line, r),
         Some(Response::StreamedImmediateResponse(_)) => line.push_str("streamed_immediate_response"),
     }
+    for (namespace, value) in message.dynamic_metadata.iter().flat_map(|metadata| &metadata.fields) {
+        let Some(Kind::StructValue(values)) = &value.kind else { continue };
+        for (key, value) in &values.fields {
+            put(&mut line, format_args!(" {namespace}.{key}:{}", plain(value)));
+        }
+    }
     if let Some(modes) = &message.mode_override {
         ask(&mut line, modes);
     }
     line
+}
+
+fn plain(value: &prost_types::Value) -> String {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => format!("{text:?}"),
+        Some(Kind::NumberValue(number)) => number.to_string(),
+        Some(Kind::BoolValue(truth)) => truth.to_string(),
+        Some(Kind::NullValue(_)) | None => "null".to_owned(),
+        Some(Kind::ListValue(_)) => "[...]".to_owned(),
+        Some(Kind::StructValue(_)) => "{...}".to_owned(),
+    }
 }
 
 fn common(line: &mut String, kind: &str, response: Option<&CommonResponse>) {
