@@ -14,6 +14,9 @@ use extproc::{
 use extproc_core::pair::{self, Begin, Ending, Outcome, Pair, Seen, Upstream};
 use extproc_core::{Config, Options, ProcessingMode};
 
+const MODES: [BodyMode; 4] =
+    [BodyMode::Buffered, BodyMode::BufferedPartial, BodyMode::Streamed, BodyMode::FullDuplexStreamed];
+
 const CUTS: [&[usize]; 4] = [&[], &[1], &[3, 4], &[1, 2, 3, 4]];
 
 /// Marks heads and trailers, appends to whole bodies.
@@ -212,7 +215,7 @@ fn the_effect_does_not_depend_on_the_carrier() {
     for (what, make) in ROWS {
         for trailers in [false, true] {
             let mut expected = None;
-            for mode in [BodyMode::Buffered, BodyMode::Streamed] {
+            for mode in MODES {
                 // A whole body that ends with trailers cannot be replaced in STREAMED; that fails, see below.
                 if mode == BodyMode::Streamed && trailers && what != "light" {
                     continue;
@@ -236,7 +239,7 @@ fn the_effect_does_not_depend_on_the_carrier() {
 
 #[test]
 fn a_local_reply_crosses_a_chain_as_it_crosses_filters() {
-    for mode in [BodyMode::Buffered, BodyMode::Streamed] {
+    for mode in MODES {
         let carrier = Carrier { mode, chained: true, cuts: &[], trailers: false };
         let make: Make = || {
             vec![
