@@ -22,6 +22,9 @@ pub struct Options {
     pub status_on_error: u16,
     /// Treat an immediate response as a protocol error. Default false.
     pub disable_immediate_response: bool,
+    /// Send STREAMED body while the headers wait for their answer; without effect on other modes. The answers come in
+    /// order all the same. Default false.
+    pub send_body_without_waiting_for_header_response: bool,
     /// Keep `content-length` in all body modes and let the processor set it. Default false.
     pub allow_content_length_header: bool,
     /// What a processor may change. Default: Envoy's.
@@ -58,6 +61,7 @@ impl Default for Options {
             failure_mode_allow: false,
             status_on_error: 500,
             disable_immediate_response: false,
+            send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,
             mutation_rules: MutationRules::default(),
             route_cache_action: RouteCacheAction::Default,

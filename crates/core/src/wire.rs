@@ -14,7 +14,7 @@ use extproc_proto::{
 };
 
 use crate::mutation::{Mutation, SetHeader};
-use crate::{BodyMode, Direction, Headers, ProcessingMode};
+use crate::{BodyMode, Direction, Headers, Options};
 
 /// What a processor said, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,11 +166,12 @@ pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<
 }
 
 /// Makes a message the first of its stream: it tells the modes.
-pub(crate) fn set_protocol_config(message: &mut Message, mode: &ProcessingMode) {
+pub(crate) fn set_protocol_config(message: &mut Message, options: &Options) {
+    let mode = &options.processing_mode;
     message.protocol_config = Some(ProtocolConfiguration {
         request_body_mode: body_send_mode(mode.request_body),
         response_body_mode: body_send_mode(mode.response_body),
-        send_body_without_waiting_for_header_response: false,
+        send_body_without_waiting_for_header_response: options.send_body_without_waiting_for_header_response,
     });
 }
 

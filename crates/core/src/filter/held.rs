@@ -47,6 +47,12 @@ impl Held {
         self.has_data || self.trailers.is_some()
     }
 
+    /// Takes in chunks behind what is held.
+    pub(super) fn absorb(&mut self, chunks: Chunks) {
+        chunks.queue.into_iter().for_each(|(data, _)| self.push(data));
+        self.trailers = self.trailers.take().or(chunks.trailers);
+    }
+
     /// The processor changes the headers.
     pub(super) fn remember_length(&mut self) {
         let length = || self.headers.as_ref().and_then(|headers| headers.get(CONTENT_LENGTH)).cloned();

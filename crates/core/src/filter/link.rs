@@ -124,7 +124,7 @@ impl Cx<'_> {
                 link.stream = Stream::Open;
                 link.stats.streams_started += 1;
                 link.effects.push_back(Effect::OpenStream);
-                wire::set_protocol_config(&mut message, &self.config.options().processing_mode);
+                wire::set_protocol_config(&mut message, self.config.options());
             }
             Stream::Open => {}
             Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),

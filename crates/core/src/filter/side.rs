@@ -28,6 +28,8 @@ struct Mode {
     headers: bool,
     body: BodyMode,
     trailers: bool,
+    /// STREAMED body does not wait for the headers reply.
+    early: bool,
     /// `content-length` goes, because the body that follows may have any length.
     drop_length: bool,
 }
@@ -40,6 +42,7 @@ struct Mode {
 ///  Start --headers--> Headers --reply--+--> Idle --data--> Chunks --reply--+
 ///                                      |     ^ |             |  (STREAMED) |
 ///                                      |     | +--trailers-->|             |
+///     (Early: a headers reply is owed, and one for each chunk that did not wait for it; then Chunks)
 ///                                      |     +---all answered+<------------+
 ///                                      |                     |
 ///                                      +--> Collect --end--> Whole --reply--+--> Trailers --reply--> Done
@@ -59,6 +62,8 @@ pub(super) enum Phase {
     Start,
     /// A headers reply is owed.
     Headers(Held),
+    /// A headers reply is owed, and after it one for each chunk: the body does not wait for it.
+    Early(Held, Chunks),
     /// Nothing is owed or held. Parts pass; with STREAMED, data becomes [`Phase::Chunks`].
     Idle,
     /// BUFFERED and BUFFERED_PARTIAL: the body is being gathered. Nothing is owed.
@@ -99,6 +104,8 @@ pub(super) struct Duplex {
 pub(super) enum Unanswered {
     Nothing,
     Headers,
+    /// Headers, then so many bodies.
+    Early(usize),
     Bodies(usize),
     Trailers,
     /// Any number of any kind, as long as there is a stream.
@@ -119,6 +126,7 @@ impl Side {
             headers,
             body,
             trailers: options.processing_mode.trailers(direction),
+            early: body == BodyMode::Streamed && options.send_body_without_waiting_for_header_response,
             drop_length: changes_length && !options.allow_content_length_header,
         };
         Self { direction, order: Order::Start, mode, phase: Phase::Start, out: Out::default(), full: false }
@@ -135,6 +143,11 @@ impl Side {
             | Phase::Trailers(mut held) => {
                 held.keep_true_length();
                 held.release(&mut self.out, ended);
+            }
+            Phase::Early(mut held, chunks) => {
+                held.keep_true_length();
+                held.release(&mut self.out, false);
+                chunks.release(&mut self.out);
             }
             Phase::Partial(mut partial) => {
                 partial.first.keep_true_length();
@@ -161,6 +174,7 @@ impl Side {
             Phase::Headers(_) if self.mode.body == BodyMode::FullDuplexStreamed => Unanswered::Duplex,
             Phase::Duplex(_) => Unanswered::Duplex,
             Phase::Headers(_) => Unanswered::Headers,
+            Phase::Early(_, chunks) => Unanswered::Early(chunks.len()),
             Phase::Whole(_) | Phase::Partial(_) => Unanswered::Bodies(1),
             Phase::Chunks(chunks) => Unanswered::Bodies(chunks.len()),
             Phase::Trailers(_) => Unanswered::Trailers,
@@ -181,6 +195,7 @@ impl Side {
             Phase::Headers(held) => self.mode.body == BodyMode::FullDuplexStreamed && held.has_data,
             Phase::Duplex(duplex) => duplex.sent,
             Phase::Start
+            | Phase::Early(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
@@ -219,13 +234,16 @@ impl Side {
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Duplex) => true,
             Phase::Headers(_)
+            | Phase::Early(..)
             | Phase::Collect(_)
             | Phase::Whole(_)
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Duplex(_)
             | Phase::Trailers(_)
-            | Phase::Cut(Unanswered::Headers | Unanswered::Bodies(_) | Unanswered::Trailers) => false,
+            | Phase::Cut(Unanswered::Headers | Unanswered::Early(_) | Unanswered::Bodies(_) | Unanswered::Trailers) => {
+                false
+            }
         }
     }
 
@@ -242,7 +260,7 @@ impl Side {
             Phase::Headers(_) | Phase::Collect(_) if self.mode.body == BodyMode::Buffered => 0,
             Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => held.bytes(),
             Phase::Partial(partial) => partial.first.bytes() + partial.rest.bytes(),
-            Phase::Chunks(chunks) => chunks.bytes(),
+            Phase::Early(_, chunks) | Phase::Chunks(chunks) => chunks.bytes(),
             Phase::Start
             | Phase::Idle
             | Phase::Duplex(_)

@@ -37,7 +37,7 @@ const INPUTS: [&str; 20] = [
 ];
 
 /// How a phase is reached: the body mode, whether trailers are sent, and the inputs.
-const PHASES: [(&str, BodyMode, bool, &[&str]); 32] = [
+const PHASES: [(&str, BodyMode, bool, &[&str]); 34] = [
     ("Start", BodyMode::None, false, &[]),
     ("Headers, NONE", BodyMode::None, false, &["headers", "data"]),
     ("Headers, header-only", BodyMode::None, false, &["headers, end"]),
@@ -65,6 +65,8 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 32] = [
     ("Duplex, trailers sent", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "trailers"]),
     ("Discard", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "streamed reply, end"]),
     ("Cut, full duplex", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "cut"]),
+    ("Early", BodyMode::Streamed, true, &["headers", "data"]),
+    ("Early, cut", BodyMode::Streamed, true, &["headers", "data", "cut"]),
     ("Trailers", BodyMode::None, true, &["headers", "headers reply", "trailers"]),
     ("Replaced", BodyMode::None, false, &["headers", "replacing reply"]),
     ("Pass", BodyMode::None, false, &["headers", "stream ends OK"]),
@@ -98,12 +100,12 @@ fn phase_by_input() {
     let mut reached = Vec::new();
     for direction in Direction::BOTH {
         for (name, body, trailers, path) in PHASES {
-            let mut reference = Bench::new(direction, body, trailers);
+            let mut reference = Bench::new(direction, body, trailers, name.starts_with("Early"));
             path.iter().for_each(|input| reference.run(input));
             reached.push(reference.phase());
             writeln!(table, "{direction:?}: {name}").unwrap();
             for input in INPUTS {
-                let mut bench = Bench::new(direction, body, trailers);
+                let mut bench = Bench::new(direction, body, trailers, name.starts_with("Early"));
                 path.iter().for_each(|input| bench.run(input));
                 bench.drain();
                 let line = bench.row(input);
@@ -120,7 +122,7 @@ fn phase_by_input() {
 
 #[test]
 fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
-    let mut bench = Bench::new(Direction::Request, BodyMode::Streamed, false);
+    let mut bench = Bench::new(Direction::Request, BodyMode::Streamed, false, false);
     ["headers", "headers reply"].iter().for_each(|input| bench.run(input));
     bench.drain();
     bench.run("data");
@@ -129,9 +131,9 @@ fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     assert_eq!(bench.filter.poll_send(), None);
 }
 
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "Start", "Headers", "Idle", "Collect", "Whole", "Partial", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut",
-    "Duplex", "Discard",
+    "Duplex", "Discard", "Early",
 ];
 
 /// The compiler asks for a name here, and [`ALL`] for a row, when a phase is added.
@@ -149,6 +151,7 @@ fn name(phase: &Phase) -> &'static str {
         Phase::Pass => ALL[9],
         Phase::Done => ALL[10],
         Phase::Cut(_) => ALL[11],
+        Phase::Early(..) => ALL[14],
         Phase::Duplex(_) => ALL[12],
         Phase::Discard => ALL[13],
     }
@@ -162,9 +165,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(direction: Direction, body: BodyMode, trailers: bool) -> Self {
+    fn new(direction: Direction, body: BodyMode, trailers: bool, early: bool) -> Self {
         let mut options =
             Options { max_message_timeout: Duration::from_secs(1), buffer_limit: LIMIT, ..Options::default() };
+        options.send_body_without_waiting_for_header_response = early;
         let mode = &mut options.processing_mode;
         match direction {
             Direction::Request => (mode.request_body, mode.request_trailers) = (body, trailers),

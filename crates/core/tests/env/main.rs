@@ -9,6 +9,7 @@ mod basics;
 mod buffered;
 mod chains;
 mod duplex;
+mod early;
 mod exchange;
 mod immediate;
 mod mutations;
@@ -66,6 +67,7 @@ fn mode(text: &str) -> Scenario {
                 "sb" => mode.response_body = body(),
                 "rt" => mode.request_trailers = value == "S",
                 "st" => mode.response_trailers = value == "S",
+                "SBW" => options.send_body_without_waiting_for_header_response = true,
                 "FMA" => options.failure_mode_allow = true,
                 "S" | "K" | "BU" | "BP" | "ST" | "FD" => {}
                 other => panic!("mode word {other:?}"),

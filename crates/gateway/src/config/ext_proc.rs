@@ -41,6 +41,9 @@ pub struct ExtProc {
     /// Treat an immediate response as an error.
     #[serde(default, alias = "disableImmediateResponse", skip_serializing_if = "Option::is_none")]
     pub disable_immediate_response: Option<At<bool>>,
+    /// Send STREAMED body while the headers wait for their answer.
+    #[serde(default, alias = "sendBodyWithoutWaitingForHeaderResponse", skip_serializing_if = "Option::is_none")]
+    pub send_body_without_waiting_for_header_response: Option<At<bool>>,
     /// Keep `content-length` and let the processor set it.
     #[serde(default, alias = "allowContentLengthHeader", skip_serializing_if = "Option::is_none")]
     pub allow_content_length_header: Option<At<bool>>,
@@ -80,8 +83,6 @@ pub struct ExtProc {
     observability_mode: Unsupported,
     #[serde(default, alias = "deferredCloseTimeout", skip_serializing)]
     deferred_close_timeout: Unsupported,
-    #[serde(default, alias = "sendBodyWithoutWaitingForHeaderResponse", skip_serializing)]
-    send_body_without_waiting_for_header_response: Unsupported,
     #[serde(default, alias = "onProcessingResponse", skip_serializing)]
     on_processing_response: Unsupported,
     #[serde(default, alias = "processingRequestModifier", skip_serializing)]
@@ -208,6 +209,10 @@ impl ExtProc {
         set(&mut options.failure_mode_allow, self.failure_mode_allow.map(|it| it.value));
         set(&mut options.status_on_error, self.status_on_error.map(|it| it.0));
         set(&mut options.disable_immediate_response, self.disable_immediate_response.map(|it| it.value));
+        set(
+            &mut options.send_body_without_waiting_for_header_response,
+            self.send_body_without_waiting_for_header_response.map(|it| it.value),
+        );
         set(&mut options.allow_content_length_header, self.allow_content_length_header.map(|it| it.value));
         options.route_cache_action = self.route_cache_action(&mut problems);
         if let Some(mode) = &self.processing_mode {
@@ -244,6 +249,9 @@ impl ExtProc {
             failure_mode_allow: Some(options.failure_mode_allow.into()),
             status_on_error: Some(Status(options.status_on_error).into()),
             disable_immediate_response: Some(options.disable_immediate_response.into()),
+            send_body_without_waiting_for_header_response: Some(
+                options.send_body_without_waiting_for_header_response.into(),
+            ),
             allow_content_length_header: Some(options.allow_content_length_header.into()),
             mutation_rules: Some(MutationRules {
                 allow_all_routing: rules.allow_all_routing,
@@ -332,11 +340,12 @@ macro_rules! with_keys {
     ($macro:ident) => {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout failure_mode_allow
-             status_on_error disable_immediate_response allow_content_length_header mutation_rules
+             status_on_error disable_immediate_response send_body_without_waiting_for_header_response
+             allow_content_length_header mutation_rules
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix forward_rules
              filter_metadata allow_mode_override allowed_override_modes metadata_options grpc_initial_metadata
-             observability_mode deferred_close_timeout send_body_without_waiting_for_header_response
+             observability_mode deferred_close_timeout
              on_processing_response processing_request_modifier emit_client_span when replay_buffer]
         }
     };

@@ -54,6 +54,7 @@ impl Side {
                 self.done_if(end);
             }
             Phase::Headers(_)
+            | Phase::Early(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
@@ -86,6 +87,16 @@ impl Side {
             Phase::Duplex(duplex) => {
                 duplex.sent = true;
                 cx.tell_body(self.direction, data, end);
+            }
+            Phase::Headers(held) if self.mode.early => {
+                let (held, mut chunks) = (std::mem::take(held), Chunks::default());
+                self.send_chunk(cx, &mut chunks, data, end);
+                self.phase = Phase::Early(held, chunks);
+            }
+            Phase::Early(held, chunks) => {
+                let (held, mut chunks) = (std::mem::take(held), std::mem::take(chunks));
+                self.send_chunk(cx, &mut chunks, data, end);
+                self.phase = Phase::Early(held, chunks);
             }
             Phase::Headers(held) => held.push(data),
             Phase::Collect(held) => {
@@ -162,7 +173,9 @@ impl Side {
                     self.send_trailers_or_release(cx, held);
                 }
             }
-            Phase::Partial(Partial { rest: chunks, .. }) | Phase::Chunks(chunks) => chunks.trailers = Some(trailers),
+            Phase::Partial(Partial { rest: chunks, .. }) | Phase::Early(_, chunks) | Phase::Chunks(chunks) => {
+                chunks.trailers = Some(trailers)
+            }
             Phase::Idle => self.send_trailers_or_release(cx, Held::of_trailers(trailers)),
             Phase::Replaced | Phase::Pass => {
                 self.out.trailers(trailers);

@@ -21,7 +21,7 @@ impl Side {
         let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
         let ended = self.order == Order::Ended;
         match &mut self.phase {
-            Phase::Headers(held) => {
+            Phase::Headers(held) | Phase::Early(held, _) => {
                 cx.accept(self.direction);
                 let duplex = self.mode.body == BodyMode::FullDuplexStreamed;
                 if reply.replace && !matches!(reply.body, BodyChange::Replace(_)) && duplex && held.has_data {
@@ -40,9 +40,21 @@ impl Side {
                 if self.direction == Direction::Request {
                     cx.choose_route(mutates, reply.clear_route_cache, true);
                 }
-                let held = std::mem::take(held);
+                let mut held = std::mem::take(held);
+                let chunks = if let Phase::Early(_, chunks) = &mut self.phase {
+                    std::mem::take(chunks)
+                } else {
+                    Chunks::default()
+                };
                 if reply.replace {
+                    held.absorb(chunks);
                     self.replace(held, reply.body);
+                } else if chunks.len() > 0 {
+                    if let Some(headers) = held.headers.take() {
+                        self.forward_headers(headers, false);
+                    }
+                    self.phase = Phase::Chunks(chunks);
+                    cx.expect_answer(self.direction);
                 } else {
                     self.proceed(cx, held);
                 }
@@ -51,6 +63,12 @@ impl Side {
             Phase::Cut(Unanswered::Duplex) => {
                 cx.accept(self.direction);
                 Ok(true)
+            }
+            Phase::Cut(Unanswered::Early(bodies)) => {
+                cx.accept(self.direction);
+                let bodies = *bodies;
+                self.phase = Phase::Cut(Unanswered::Bodies(bodies));
+                Ok(false)
             }
             Phase::Cut(unanswered @ Unanswered::Headers) => {
                 cx.accept(self.direction);
@@ -118,6 +136,7 @@ impl Side {
                     Unanswered::Bodies(_)
                     | Unanswered::Nothing
                     | Unanswered::Headers
+                    | Unanswered::Early(_)
                     | Unanswered::Trailers
                     | Unanswered::Duplex => Unanswered::Nothing,
                 };
@@ -125,6 +144,7 @@ impl Side {
             }
             Phase::Start
             | Phase::Headers(_)
+            | Phase::Early(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Trailers(_)
@@ -132,7 +152,7 @@ impl Side {
             | Phase::Discard
             | Phase::Pass
             | Phase::Done
-            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Trailers) => {
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Early(_) | Unanswered::Trailers) => {
                 Err(Violation::UnexpectedBody.into())
             }
         }
@@ -184,6 +204,7 @@ impl Side {
             }
             Phase::Start
             | Phase::Headers(_)
+            | Phase::Early(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
@@ -193,7 +214,7 @@ impl Side {
             | Phase::Discard
             | Phase::Pass
             | Phase::Done
-            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Bodies(_)) => {
+            | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Early(_) | Unanswered::Bodies(_)) => {
                 Err(Violation::UnexpectedTrailers.into())
             }
         }
