@@ -1,5 +1,6 @@
 //! What a processor wants of a body.
 
+mod messages;
 mod piece;
 mod stream;
 
@@ -7,6 +8,7 @@ use std::str::Utf8Error;
 
 use bytes::Bytes;
 
+pub use self::messages::{MessageError, Messages, MsgIo, MsgOut};
 pub(crate) use self::piece::{Output, Piece, joined};
 pub use self::stream::{ChunkIo, Out, Stream};
 use crate::stop::Halted;
@@ -19,11 +21,12 @@ use crate::{LocalReply, RequestHead, ResponseHead, Stop};
 /// | [`Skip`] | nothing; there is no handler | nothing |
 /// | [`Whole`] | the head and the whole body at once, whatever body mode the data plane uses | up to its limit |
 /// | [`Stream`] | each chunk as it comes, with a read-only head; any output | nothing |
+/// | [`Messages`] | each gRPC message, with a read-only head; any output | one message, up to 4 MiB |
 ///
 /// The trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a body kind",
-    label = "use `Skip` for no body, `Whole<MAX>` for the whole body up to MAX bytes, `Stream` for chunks as they come"
+    label = "use `Skip` for no body, `Whole<MAX>` for the whole body up to MAX bytes, `Stream` for chunks, `Messages` for gRPC messages"
 )]
 pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
     /// What the body handler gets.
@@ -31,12 +34,16 @@ pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
     /// How the body handler may stop the exchange.
     type Stop: Send + 'static;
 
+    /// What is kept between pieces.
+    #[doc(hidden)]
+    type State: Default + Send + 'static;
+
     #[doc(hidden)]
     const WANT: Want;
 
     /// What the handler gets of a piece; the head back when there is nothing (more) for it.
     #[doc(hidden)]
-    fn load(head: D::Head, piece: &mut Piece) -> Result<Self::Io, D::Head>;
+    fn load(state: &mut Self::State, head: D::Head, piece: &mut Piece) -> Result<Self::Io, D::Head>;
 
     /// Takes the handler's output.
     #[doc(hidden)]
@@ -199,10 +206,11 @@ impl Body {
 impl<D: Dir> BodyKind<D> for Skip {
     type Io = NoBody;
     type Stop = NoBody;
+    type State = ();
 
     const WANT: Want = Want::Nothing;
 
-    fn load(head: D::Head, _: &mut Piece) -> Result<NoBody, D::Head> {
+    fn load((): &mut (), head: D::Head, _: &mut Piece) -> Result<NoBody, D::Head> {
         Err(head)
     }
 
@@ -226,10 +234,11 @@ impl<D: Dir> BodyKind<D> for Skip {
 impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
     type Io = WholeIo<D>;
     type Stop = Stop;
+    type State = ();
 
     const WANT: Want = Want::Whole(MAX);
 
-    fn load(head: D::Head, piece: &mut Piece) -> Result<WholeIo<D>, D::Head> {
+    fn load((): &mut (), head: D::Head, piece: &mut Piece) -> Result<WholeIo<D>, D::Head> {
         match piece.take() {
             Some(data) => Ok(WholeIo { head, body: Body::new(data, piece.truncated) }),
             None => Err(head),
@@ -265,4 +274,5 @@ mod sealed {
     impl Sealed for super::Skip {}
     impl<const MAX: usize> Sealed for super::Whole<MAX> {}
     impl Sealed for super::Stream {}
+    impl Sealed for super::Messages {}
 }

@@ -29,7 +29,7 @@
 //! ```text
 //! handler        your Processor, or functions (processor())
 //! chain          several of them as if they were filters of their own (Chain)
-//! body kind      Skip, Whole, Stream: what you want of a body, by type
+//! body kind      Skip, Whole, Stream, Messages: what you want of a body, by type
 //! session        what may be answered here, in this mode        (extproc-core)
 //! shell          gRPC server (Server), or a script in memory (testing)
 //! ```
@@ -48,6 +48,7 @@
 //! | [`Skip`] | – | passes | passes | passes | echoed | echoed |
 //! | [`Whole`] | asks for BUFFERED | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only | collected, head answered last | passes, warns once |
 //! | [`Stream`] | asks for STREAMED | one chunk | one chunk, may be [`truncated`](ChunkIo::truncated) | one answer for each chunk | free | passes, warns once |
+//! | [`Messages`] | asks for STREAMED | all at once | all at once; what is cut off passes | one answer for each chunk | free | passes, warns once |
 //!
 //! * **Framing.** `content-length` follows the body by itself. Header writes are lowered so that Envoy, agentgateway
 //!   and gRPC do the same with them.
@@ -118,7 +119,10 @@ mod stop;
 pub mod testing;
 mod wrap;
 
-pub use body::{Body, BodyKind, ChunkIo, Dir, Halt, Io, NoBody, Out, Request, Response, Skip, Stream, Whole, WholeIo};
+pub use body::{
+    Body, BodyKind, ChunkIo, Dir, Halt, Io, MessageError, Messages, MsgIo, MsgOut, NoBody, Out, Request, Response,
+    Skip, Stream, Whole, WholeIo,
+};
 pub use chain::{BoxProcessor, Chain, Link};
 pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
 pub use extproc_core::session::{BodyModes, MetadataValue, Protocol};

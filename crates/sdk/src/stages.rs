@@ -12,7 +12,7 @@ use extproc_core::{BodyMode, Direction};
 
 use crate::body::{Piece, Want};
 use crate::stop::Halted;
-use crate::{BodyKind, End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
+use crate::{BodyKind, End, OnError, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers};
 
 /// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of
 /// [`BoxProcessor`](crate::BoxProcessor)s. Sealed.
@@ -84,13 +84,20 @@ pub trait Run: Send + 'static {
 pub struct One<P: Processor> {
     processor: Arc<P>,
     ctx: Option<P::Ctx>,
+    request_state: <P::RequestBody as BodyKind<Request>>::State,
+    response_state: <P::ResponseBody as BodyKind<Response>>::State,
 }
 
 impl<P: Processor> Stages for P {
     type Run = One<P>;
 
     fn open(stages: &Arc<Self>, open: &Open) -> One<P> {
-        One { ctx: Some(stages.open(open)), processor: Arc::clone(stages) }
+        One {
+            ctx: Some(stages.open(open)),
+            processor: Arc::clone(stages),
+            request_state: Default::default(),
+            response_state: Default::default(),
+        }
     }
 
     fn names(&self) -> String {
@@ -126,14 +133,14 @@ macro_rules! phase {
 }
 
 macro_rules! body_phase {
-    ($self:ident, $phase:ident, $kind:ident, $head:ident, $piece:ident) => {{
+    ($self:ident, $phase:ident, $kind:ident, $state:ident, $head:ident, $piece:ident) => {{
         let Some(ctx) = &mut $self.ctx else { return Ok(()) };
         loop {
-            let mut io = match P::$kind::load(std::mem::take($head), $piece) {
+            let mut io = match P::$kind::load(&mut $self.$state, std::mem::take($head), $piece) {
                 Ok(io) => io,
                 Err(head) => {
                     *$head = head;
-                    return Ok(());
+                    return $piece.error.take().map_or(Ok(()), |error| Err(Halted::Fail(error)));
                 }
             };
             let result = isolate(async { $self.processor.$phase(ctx, &mut io).await.map_err(P::$kind::halted) }).await;
@@ -168,7 +175,7 @@ impl<P: Processor> Run for One<P> {
     }
 
     async fn request_body(&mut self, _: usize, head: &mut RequestHead, piece: &mut Piece) -> Result<(), Halted> {
-        body_phase!(self, request_body, RequestBody, head, piece)
+        body_phase!(self, request_body, RequestBody, request_state, head, piece)
     }
 
     async fn request_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {
@@ -180,7 +187,7 @@ impl<P: Processor> Run for One<P> {
     }
 
     async fn response_body(&mut self, _: usize, head: &mut ResponseHead, piece: &mut Piece) -> Result<(), Halted> {
-        body_phase!(self, response_body, ResponseBody, head, piece)
+        body_phase!(self, response_body, ResponseBody, response_state, head, piece)
     }
 
     async fn response_trailers(&mut self, _: usize, trailers: &mut Trailers) -> Result<(), Halted> {

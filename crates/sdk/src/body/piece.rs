@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::stop::Error;
+
 /// What goes into a body handler, and what comes out.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -14,6 +16,10 @@ pub struct Piece {
     pub(crate) truncated: bool,
     taken: bool,
     pub(crate) out: Output,
+    /// What goes on if the handler's output is not wanted, where that is more than the piece.
+    pub(crate) fallback: Option<Bytes>,
+    /// Why the piece cannot be given to a handler.
+    pub(crate) error: Option<Error>,
 }
 
 /// What a stage made of a piece.
@@ -28,7 +34,7 @@ pub(crate) enum Output {
 
 impl Piece {
     pub(crate) const fn new(data: Bytes, last: bool, truncated: bool) -> Self {
-        Self { data, last, truncated, taken: false, out: Output::Same }
+        Self { data, last, truncated, taken: false, out: Output::Same, fallback: None, error: None }
     }
 
     /// The data, once.

@@ -133,10 +133,11 @@ fn unload<D: Dir>(io: ChunkIo<D>, piece: &mut Piece) -> D::Head {
 impl BodyKind<Request> for Stream {
     type Io = ChunkIo<Request>;
     type Stop = Stop;
+    type State = ();
 
     const WANT: Want = Want::Chunks;
 
-    fn load(head: crate::RequestHead, piece: &mut Piece) -> Result<Self::Io, crate::RequestHead> {
+    fn load((): &mut (), head: crate::RequestHead, piece: &mut Piece) -> Result<Self::Io, crate::RequestHead> {
         load(head, piece)
     }
 
@@ -163,10 +164,11 @@ impl BodyKind<Request> for Stream {
 impl BodyKind<Response> for Stream {
     type Io = ChunkIo<Response>;
     type Stop = Abort;
+    type State = ();
 
     const WANT: Want = Want::Chunks;
 
-    fn load(head: crate::ResponseHead, piece: &mut Piece) -> Result<Self::Io, crate::ResponseHead> {
+    fn load((): &mut (), head: crate::ResponseHead, piece: &mut Piece) -> Result<Self::Io, crate::ResponseHead> {
         load(head, piece)
     }
 

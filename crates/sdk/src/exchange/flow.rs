@@ -363,7 +363,11 @@ impl<W: Way> Flow<W> {
         }
         let judged = row.judge(stage, result, &mut head);
         self.head = Some(head);
-        Ok(if judged? { piece.out } else { Output::Same })
+        Ok(match (judged?, piece.fallback) {
+            (true, _) => piece.out,
+            (false, Some(data)) => Output::Pieces(vec![data]),
+            (false, None) => Output::Same,
+        })
     }
 
     async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Headers) -> Result<(), Outcome> {
