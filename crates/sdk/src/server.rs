@@ -1,6 +1,7 @@
 //! The server around a processor.
 
 mod address;
+mod envoy;
 mod health;
 mod listener;
 mod signal;
@@ -116,6 +117,26 @@ impl<S: Stages> Server<S> {
     #[must_use]
     pub fn needs(&self) -> BodyModes {
         self.stages.needs()
+    }
+
+    /// What to add to an Envoy configuration (YAML): the filter with the modes of [`needs`](Self::needs) and, for a
+    /// FULL_DUPLEX_STREAMED body, its trailers; and the cluster with the address that was given to
+    /// [`listen`](Self::listen), the local one where that is all interfaces. The rest is Envoy's default: messages
+    /// must be answered within 200 ms, and if they are not, or the stream fails, so does the exchange.
+    ///
+    /// The types tell nothing about trailer phases: a processor that has them needs `request_trailer_mode` and
+    /// `response_trailer_mode` SEND in other body modes too.
+    ///
+    /// ```
+    /// use extproc::{Noop, Server};
+    ///
+    /// let config = Server::new(Noop).listen("127.0.0.1:50051").envoy_config();
+    /// assert!(config.contains("request_body_mode: NONE"));
+    /// assert!(config.contains("port_value: 50051"));
+    /// ```
+    #[must_use]
+    pub fn envoy_config(&self) -> String {
+        envoy::config(self.stages.needs(), &self.address, self.max_message)
     }
 
     /// The service alone, to add to a tonic server of one's own.
