@@ -106,7 +106,7 @@ pub enum ConfigError {
     #[error("processing_mode: the {0:?} body is FULL_DUPLEX_STREAMED; its trailers must be sent as well")]
     DuplexWithoutTrailers(Direction),
     /// The filter does not implement this body mode.
-    #[error("{field} {mode:?} is not supported; use another one")]
+    #[error("{field} {mode} is not supported; use NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL or FULL_DUPLEX_STREAMED")]
     BodyMode {
         /// The field's name.
         field: &'static str,
@@ -213,7 +213,10 @@ mod tests {
         let error = refused(|o| o.processing_mode.response_body = BodyMode::Grpc);
         assert_eq!(
             error.map(|e| e.to_string()).as_deref(),
-            Some("processing_mode.response_body_mode Grpc is not supported; use another one")
+            Some(
+                "processing_mode.response_body_mode GRPC is not supported; use NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL \
+                 or FULL_DUPLEX_STREAMED",
+            )
         );
         assert_eq!(refused(|o| o.processing_mode.request_body = BodyMode::Buffered), None);
     }

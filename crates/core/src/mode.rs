@@ -41,6 +41,20 @@ pub enum BodyMode {
     Grpc,
 }
 
+impl std::fmt::Display for BodyMode {
+    /// Envoy's name of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "NONE",
+            Self::Streamed => "STREAMED",
+            Self::Buffered => "BUFFERED",
+            Self::BufferedPartial => "BUFFERED_PARTIAL",
+            Self::FullDuplexStreamed => "FULL_DUPLEX_STREAMED",
+            Self::Grpc => "GRPC",
+        })
+    }
+}
+
 /// The effective mode of an exchange (Envoy `ProcessingMode` with its defaults resolved).
 ///
 /// The default sends both headers, no bodies and no trailers.
