@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use extproc::proto::ProcessingRequest;
 use extproc::testing::Script;
 use extproc::{
-    Abort, BodyMode, BoxProcessor, ChunkIo, LocalReply, OnError, Open, Policy, Processor, Request, RequestHead,
-    Response, ResponseHead, Skip, Start, Stop, Stream, Trailers, Whole, WholeIo,
+    Abort, BodyMode, BoxProcessor, ChunkIo, LocalReply, Messages, MsgIo, OnError, Open, Policy, Processor, Request,
+    RequestHead, Response, ResponseHead, Skip, Start, Stop, Stream, Trailers, Whole, WholeIo,
 };
 
 const MODES: [BodyMode; 6] = [
@@ -161,6 +161,42 @@ impl Processor for Flowing {
     }
 }
 
+/// gRPC messages.
+struct Talking(Habits);
+
+impl Talking {
+    fn message<D: extproc::Dir>(&self, io: &mut MsgIo<D>, bit: u32) {
+        if !self.0.has(bit) {
+            io.out.pass();
+        }
+        if self.0.has(bit + 1) {
+            io.out.send_raw("more");
+        }
+    }
+}
+
+impl Processor for Talking {
+    type RequestBody = Messages;
+    type ResponseBody = Messages;
+    phases!();
+
+    async fn request_body(&self, (): &mut (), io: &mut MsgIo<Request>) -> Result<(), Stop> {
+        self.message(io, 10);
+        if self.0.has(6) && self.0.has(7) { Err(LocalReply::new(418).into()) } else { Ok(()) }
+    }
+
+    async fn response_body(&self, (): &mut (), io: &mut MsgIo<Response>) -> Result<(), Abort> {
+        self.message(io, 12);
+        if self.0.has(8) && self.0.has(9) { Err("broken".into()) } else { Ok(()) }
+    }
+}
+
+/// Bytes that are gRPC messages, but for the last, and cut anywhere.
+fn body(rng: &mut Rng, size: usize) -> Vec<u8> {
+    let frames = [0, 0, 0, 0, 2, b'm', b'm'].into_iter().cycle();
+    frames.skip(usize::try_from(rng.below(8) % 7).unwrap()).take(size).collect()
+}
+
 fn stage(rng: &mut Rng) -> BoxProcessor {
     let habits = Habits(rng.below(u64::MAX));
     let policy = match rng.below(3) {
@@ -168,8 +204,9 @@ fn stage(rng: &mut Rng) -> BoxProcessor {
         1 => OnError::Reply(LocalReply::new(503)),
         _ => OnError::Fail,
     };
-    match rng.below(3) {
+    match rng.below(4) {
         0 => BoxProcessor::new(Policy::new(Light(habits), policy)),
+        2 => BoxProcessor::new(Policy::new(Talking(habits), policy)),
         1 => BoxProcessor::new(Policy::new(Flowing(habits), policy)),
         _ => BoxProcessor::new(Policy::new(Heavy(habits), policy)),
     }
@@ -184,22 +221,23 @@ fn script(rng: &mut Rng) -> Script {
     if rng.below(8) == 0 {
         script = script.observing();
     }
+    let kind = if rng.below(2) == 0 { "application/grpc" } else { "text/plain" };
     // Mostly in the order of the wire, so that exchanges get far.
     let mut part = 0;
     for _ in 0..rng.below(12) {
         part = if rng.below(12) == 0 { rng.below(7) } else { (part + rng.below(2)).min(6) };
         let end = rng.below(3) == 0;
         let size = usize::try_from(rng.below(40)).unwrap();
-        let head = [(":method", "POST"), (":path", "/"), ("content-length", "7")];
-        let status = [(":status", "200"), ("content-length", "7")];
+        let head = [(":method", "POST"), (":path", "/"), ("content-length", "7"), ("content-type", kind)];
+        let status = [(":status", "200"), ("content-length", "7"), ("content-type", kind)];
         script = match (part, end) {
             (0, false) => script.request_headers(head),
             (0, true) => script.request_only(head),
-            (1, end) => script.request_body(vec![b'b'; size], end),
+            (1, end) => script.request_body(body(rng, size), end),
             (2, _) => script.request_trailers([("t", "1")]),
             (3, false) => script.response_headers(status),
             (3, true) => script.response_only(status),
-            (4, end) => script.response_body(vec![b'b'; size], end),
+            (4, end) => script.response_body(body(rng, size), end),
             (5, _) => script.response_trailers([("t", "1")]),
             _ => script.message(ProcessingRequest::default()),
         };

@@ -43,6 +43,9 @@ async fn more_time_once_for_each_message() {
     for mode in [BodyMode::None, BodyMode::Buffered, BodyMode::Streamed] {
         let lines = both(mode).request_headers(POST).run(twice()).await.lines();
         assert_eq!(lines, ["timeout 1.500s", "request_headers"], "{mode:?}: once for all processors");
+        let second = vec![head(|_| {}), head(extend)];
+        let lines = both(mode).request_headers(POST).run(second).await.lines();
+        assert_eq!(lines, ["timeout 1.500s", "request_headers"], "{mode:?}: any of them");
     }
     let lines = both(BodyMode::FullDuplexStreamed).request_headers(POST).run(twice()).await.lines();
     assert_eq!(lines, ["request_headers"], "no timer runs there");
@@ -233,6 +236,29 @@ async fn streamed_in_place_of_buffered_is_right_granted_or_not() {
     assert_eq!(
         script.request_body("he", false).request_body("llo", true).run(upper()).await.lines(),
         [ask, r#"request_body body="HE""#, r#"request_body body="LLO""#]
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_will_not_wait_passes_all_header_phases_at_once() {
+    let first = processor::<(), ()>("First", ())
+        .request_headers(async |_: &(), _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+            assert!(req.ask(BodyMode::Streamed));
+            Ok(())
+        })
+        .request_body(Whole::<16>, async |_: &(), _: &mut (), io: &mut WholeIo<Request>| -> Result<(), Stop> {
+            io.body.replace("new");
+            Ok(())
+        });
+    let chain = vec![BoxProcessor::new(first), head(|req| req.set("x-b", "1"))];
+    let script = both(BodyMode::Buffered).request_headers(POST).request_body("he", false).request_body("llo", true);
+    assert_eq!(
+        script.run(chain).await.lines(),
+        [
+            "request_headers x-b=1 -content-length ask(STREAMED,BUFFERED)",
+            "request_body clear",
+            r#"request_body body="new""#
+        ]
     );
 }
 
