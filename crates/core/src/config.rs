@@ -20,6 +20,11 @@ pub struct Options {
     pub failure_mode_allow: bool,
     /// Status of an error reply; only 4xx and 5xx are honoured, others act as 500. Default 500. Timeouts are always 504.
     pub status_on_error: u16,
+    /// Let the processor change the mode of the exchange (Envoy `allow_mode_override`). Without effect together with
+    /// `send_body_without_waiting_for_header_response` or a FULL_DUPLEX_STREAMED body. Default false.
+    pub allow_mode_override: bool,
+    /// The modes that it may ask for, compared without `request_headers`; empty allows all. Default empty.
+    pub allowed_override_modes: Vec<ProcessingMode>,
     /// Treat an immediate response as a protocol error. Default false.
     pub disable_immediate_response: bool,
     /// Send STREAMED body while the headers wait for their answer; without effect on other modes. The answers come in
@@ -60,6 +65,8 @@ impl Default for Options {
             max_message_timeout: Duration::ZERO,
             failure_mode_allow: false,
             status_on_error: 500,
+            allow_mode_override: false,
+            allowed_override_modes: Vec::new(),
             disable_immediate_response: false,
             send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,

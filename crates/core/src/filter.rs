@@ -17,12 +17,16 @@
 //!   the exchange, where Envoy goes on without that body. It ends a body that has trailers by answering those; if it
 //!   says that the body ends instead, the trailers follow as they came, where Envoy's request never ends. Fail-open is
 //!   off only while the processor has body, not for the rest of the exchange.
+//! * A mode override to a mode that may change the length of a body that is still to come drops `content-length` as
+//!   that mode does; a direction that is FULL_DUPLEX_STREAMED stays so; FULL_DUPLEX_STREAMED always sends trailers.
+//!   `allowed_override_modes` compares what modes mean, so that DEFAULT equals what it stands for.
 //! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
 
 mod event;
 mod fail;
 mod held;
 mod link;
+mod mode;
 mod order;
 mod out;
 mod side;
@@ -214,6 +218,9 @@ impl Filter {
                 return;
             }
             Reply::Headers(direction, reply) => {
+                if let Some(mode) = reply.mode {
+                    self.override_mode(now, mode);
+                }
                 self.with_side(now, direction, |side, cx| side.on_headers_reply(cx, reply))
             }
             Reply::Body(direction, reply) => self.with_side(now, direction, |side, cx| side.on_body_reply(cx, reply)),
@@ -225,6 +232,7 @@ impl Filter {
             }
             Reply::Immediate(immediate) => return self.on_immediate(now, *immediate),
             Reply::StreamedImmediate => Err(Violation::StreamedImmediateUnsupported.into()),
+            Reply::Mode(mode) => self.on_mode(now, mode),
             Reply::Unknown => Err(Violation::Unhandled.into()),
         };
         match handled {

@@ -87,6 +87,32 @@ impl Default for ProcessingMode {
     }
 }
 
+/// What a processor wants changed in the mode (`ProcessingResponse.mode_override`). `None` is DEFAULT: unchanged.
+/// The bodies are always taken from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModeOverride {
+    pub(crate) request_headers: Option<bool>,
+    pub(crate) response_headers: Option<bool>,
+    pub(crate) request_body: BodyMode,
+    pub(crate) response_body: BodyMode,
+    pub(crate) request_trailers: Option<bool>,
+    pub(crate) response_trailers: Option<bool>,
+}
+
+impl ModeOverride {
+    /// The mode that comes of it.
+    pub(crate) fn applied_to(self, base: &ProcessingMode) -> ProcessingMode {
+        ProcessingMode {
+            request_headers: self.request_headers.unwrap_or(base.request_headers),
+            response_headers: self.response_headers.unwrap_or(base.response_headers),
+            request_body: self.request_body,
+            response_body: self.response_body,
+            request_trailers: self.request_trailers.unwrap_or(base.request_trailers),
+            response_trailers: self.response_trailers.unwrap_or(base.response_trailers),
+        }
+    }
+}
+
 impl ProcessingMode {
     /// Nothing is sent: no stream is opened.
     pub const OFF: Self = Self {

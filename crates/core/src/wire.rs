@@ -9,10 +9,12 @@ use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
-    BodyMutation, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderValue, HeaderValueOption, HttpBody,
-    HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingResponse, ProtocolConfiguration,
+    BodyMutation, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
+    HeaderValueOption, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingResponse,
+    ProtocolConfiguration,
 };
 
+use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
 use crate::{BodyMode, Direction, Headers, Options};
 
@@ -26,6 +28,8 @@ pub(crate) enum Reply {
     Trailers(Direction, Option<Mutation>),
     Immediate(Box<Immediate>),
     StreamedImmediate,
+    /// Only `mode_override`.
+    Mode(ModeOverride),
     /// No member of the oneof.
     Unknown,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Common {
     pub(crate) mutation: Option<Mutation>,
     pub(crate) body: BodyChange,
     pub(crate) clear_route_cache: bool,
+    /// Of headers responses only.
+    pub(crate) mode: Option<ModeOverride>,
 }
 
 /// What happens to the body.
@@ -67,9 +73,14 @@ impl From<ProcessingResponse> for Reply {
         if let Some(span) = message.override_message_timeout {
             return Self::Timeout(span.try_into().ok());
         }
+        let mode = message.mode_override.as_ref().map(mode_override);
         match message.response {
-            Some(Response::RequestHeaders(reply)) => Self::Headers(Direction::Request, common(reply.response)),
-            Some(Response::ResponseHeaders(reply)) => Self::Headers(Direction::Response, common(reply.response)),
+            Some(Response::RequestHeaders(reply)) => {
+                Self::Headers(Direction::Request, Common { mode, ..common(reply.response) })
+            }
+            Some(Response::ResponseHeaders(reply)) => {
+                Self::Headers(Direction::Response, Common { mode, ..common(reply.response) })
+            }
             Some(Response::RequestBody(reply)) => Self::Body(Direction::Request, common(reply.response)),
             Some(Response::ResponseBody(reply)) => Self::Body(Direction::Response, common(reply.response)),
             Some(Response::RequestTrailers(reply)) => {
@@ -80,7 +91,7 @@ impl From<ProcessingResponse> for Reply {
             }
             Some(Response::ImmediateResponse(reply)) => Self::Immediate(Box::new(immediate(reply))),
             Some(Response::StreamedImmediateResponse(_)) => Self::StreamedImmediate,
-            None => Self::Unknown,
+            None => mode.map_or(Self::Unknown, Self::Mode),
         }
     }
 }
@@ -94,6 +105,31 @@ fn common(common: Option<CommonResponse>) -> Common {
         mutation: common.header_mutation.map(mutation),
         body: body_change(common.body_mutation),
         clear_route_cache: common.clear_route_cache,
+        mode: None,
+    }
+}
+
+fn mode_override(mode: &extproc_proto::ProcessingMode) -> ModeOverride {
+    let sent = |mode| match HeaderSendMode::try_from(mode) {
+        Ok(HeaderSendMode::Send) => Some(true),
+        Ok(HeaderSendMode::Skip) => Some(false),
+        Ok(HeaderSendMode::Default) | Err(_) => None,
+    };
+    let body = |mode| match BodySendMode::try_from(mode) {
+        // GRPC is NONE in Envoy 1.40.
+        Ok(BodySendMode::None | BodySendMode::Grpc) | Err(_) => BodyMode::None,
+        Ok(BodySendMode::Streamed) => BodyMode::Streamed,
+        Ok(BodySendMode::Buffered) => BodyMode::Buffered,
+        Ok(BodySendMode::BufferedPartial) => BodyMode::BufferedPartial,
+        Ok(BodySendMode::FullDuplexStreamed) => BodyMode::FullDuplexStreamed,
+    };
+    ModeOverride {
+        request_headers: sent(mode.request_header_mode),
+        response_headers: sent(mode.response_header_mode),
+        request_body: body(mode.request_body_mode),
+        response_body: body(mode.response_body_mode),
+        request_trailers: sent(mode.request_trailer_mode),
+        response_trailers: sent(mode.response_trailer_mode),
     }
 }
 

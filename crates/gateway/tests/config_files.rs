@@ -187,19 +187,22 @@ fn an_entry_as_a_value() {
         "status_on_error": { "code": 429 },
         "mutation_rules": { "allow_expression": { "google_re2": {}, "regex": "x-.*" }, "disallow_all": true },
         "route_cache_action": "RETAIN",
+        "send_body_without_waiting_for_header_response": true,
+        "allow_mode_override": true,
+        "allowed_override_modes": [{ "request_body_mode": "FULL_DUPLEX_STREAMED", "response_header_mode": "SKIP" }],
     });
     let entry: ext_proc::ExtProc = serde_json::from_value(entry).unwrap();
     let options = entry.without_grpc_service().to_options().unwrap();
     assert!(options.failure_mode_allow && options.processing_mode.request_trailers);
     assert_eq!((options.status_on_error, options.message_timeout.as_millis()), (429, 500));
     assert_eq!(options.mutation_rules.allow_expression.unwrap().as_str(), "x-.*");
-    let unsupported = serde_json::json!({ "allowed_override_modes": [{}], "observability_mode": true });
+    assert!(options.send_body_without_waiting_for_header_response && options.allow_mode_override);
+    let [allowed] = options.allowed_override_modes[..] else { panic!("{:?}", options.allowed_override_modes) };
+    assert_eq!((allowed.request_body, allowed.response_headers), (BodyMode::FullDuplexStreamed, false));
+    let unsupported = serde_json::json!({ "stat_prefix": "x", "observability_mode": true });
     let entry: ext_proc::ExtProc = serde_json::from_value(unsupported).unwrap();
     let problems = entry.to_options().unwrap_err();
-    assert_eq!(
-        problems.to_string(),
-        "`allowed_override_modes` is not supported yet; `observability_mode` is not supported yet"
-    );
+    assert_eq!(problems.to_string(), "`stat_prefix` is not supported yet; `observability_mode` is not supported yet");
 }
 
 #[test]

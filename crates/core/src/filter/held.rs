@@ -53,6 +53,22 @@ impl Held {
         self.trailers = self.trailers.take().or(chunks.trailers);
     }
 
+    /// The body in one piece, which is not held any more.
+    pub(super) fn give_body(&mut self) -> Bytes {
+        let body = self.join();
+        self.body.clear();
+        self.bytes = 0;
+        body
+    }
+
+    /// The body may get any length.
+    pub(super) fn drop_length(&mut self) {
+        self.came_with = None;
+        if let Some(headers) = &mut self.headers {
+            headers.remove(CONTENT_LENGTH);
+        }
+    }
+
     /// The processor changes the headers.
     pub(super) fn remember_length(&mut self) {
         let length = || self.headers.as_ref().and_then(|headers| headers.get(CONTENT_LENGTH)).cloned();

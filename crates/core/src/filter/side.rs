@@ -8,7 +8,7 @@ use super::link::Cx;
 use super::order::Order;
 use super::out::Out;
 use crate::mutation::{Part, Scope};
-use crate::{BodyMode, Config, Direction, Headers};
+use crate::{BodyMode, Config, Direction, Headers, Options, ProcessingMode, wire};
 
 /// One direction. Used twice.
 #[derive(Debug)]
@@ -112,24 +112,85 @@ pub(super) enum Unanswered {
     Duplex,
 }
 
-impl Side {
-    pub(super) fn new(direction: Direction, config: &Config) -> Self {
-        let options = config.options();
-        let headers = options.processing_mode.headers(direction);
-        let body = options.processing_mode.body(direction);
+impl Mode {
+    fn new(direction: Direction, mode: &ProcessingMode, options: &Options) -> Self {
+        let (headers, body) = (mode.headers(direction), mode.body(direction));
         let changes_length = match body {
             BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed => true,
             BodyMode::Buffered => !headers,
             BodyMode::None | BodyMode::Grpc => false,
         };
-        let mode = Mode {
+        Self {
             headers,
             body,
-            trailers: options.processing_mode.trailers(direction),
+            // Without them the processor could not know where the body ends.
+            trailers: mode.trailers(direction) || body == BodyMode::FullDuplexStreamed,
             early: body == BodyMode::Streamed && options.send_body_without_waiting_for_header_response,
             drop_length: changes_length && !options.allow_content_length_header,
-        };
+        }
+    }
+}
+
+impl Side {
+    pub(super) fn new(direction: Direction, config: &Config) -> Self {
+        let options = config.options();
+        let mode = Mode::new(direction, &options.processing_mode, options);
         Self { direction, order: Order::Start, mode, phase: Phase::Start, out: Out::default(), full: false }
+    }
+
+    /// The processor changes the mode, in time for what has not been decided yet. What FULL_DUPLEX_STREAMED has sent
+    /// nobody else has, so it stays.
+    pub(super) fn set_mode(&mut self, cx: &mut Cx<'_>, mode: &ProcessingMode) {
+        let mode = Mode::new(self.direction, mode, cx.config.options());
+        let ended = self.order == Order::Ended;
+        match &mut self.phase {
+            Phase::Start => self.mode = mode,
+            Phase::Headers(held) if self.mode.body != BodyMode::FullDuplexStreamed => {
+                let duplex = mode.body == BodyMode::FullDuplexStreamed;
+                // A whole body is sent whole, and checked against its length.
+                if mode.drop_length && (duplex && held.has_more() || !ended) {
+                    held.drop_length();
+                    self.mode.drop_length = true;
+                }
+                (self.mode.body, self.mode.trailers) = (mode.body, mode.trailers);
+                if duplex && held.has_data {
+                    let end = ended && held.trailers.is_none();
+                    cx.tell_body(self.direction, held.give_body(), end);
+                }
+                if let Some(trailers) = held.trailers.as_ref().filter(|_| duplex) {
+                    cx.tell(wire::trailers_message(self.direction, trailers));
+                }
+            }
+            Phase::Headers(_)
+            | Phase::Early(..)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Partial(_)
+            | Phase::Chunks(_)
+            | Phase::Duplex(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(_) => {}
+        }
+    }
+
+    /// Whether a headers reply is owed.
+    pub(super) const fn awaits_headers(&self) -> bool {
+        matches!(self.phase, Phase::Headers(_) | Phase::Early(..))
+    }
+
+    /// Whether the headers wait for their answer in a mode from which Envoy goes to FULL_DUPLEX_STREAMED.
+    pub(super) const fn may_become_duplex(&self) -> bool {
+        matches!(self.phase, Phase::Headers(_)) && matches!(self.mode.body, BodyMode::None | BodyMode::Streamed)
+    }
+
+    /// Whether the headers are all there is.
+    pub(super) fn is_header_only(&self) -> bool {
+        matches!(&self.phase, Phase::Headers(held) if self.order == Order::Ended && !held.has_more())
     }
 
     /// Processing is over: lets go of everything that is held, unprocessed.

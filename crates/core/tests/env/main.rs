@@ -12,6 +12,7 @@ mod duplex;
 mod early;
 mod exchange;
 mod immediate;
+mod mode_override;
 mod mutations;
 mod partial;
 mod replace;
@@ -67,6 +68,7 @@ fn mode(text: &str) -> Scenario {
                 "sb" => mode.response_body = body(),
                 "rt" => mode.request_trailers = value == "S",
                 "st" => mode.response_trailers = value == "S",
+                "AMO" => options.allow_mode_override = true,
                 "SBW" => options.send_body_without_waiting_for_header_response = true,
                 "FMA" => options.failure_mode_allow = true,
                 "S" | "K" | "BU" | "BP" | "ST" | "FD" => {}

@@ -38,6 +38,12 @@ pub struct ExtProc {
     /// The status of an error reply.
     #[serde(default, alias = "statusOnError", skip_serializing_if = "Option::is_none")]
     pub status_on_error: Option<At<Status>>,
+    /// Let the processor change the processing mode of an exchange.
+    #[serde(default, alias = "allowModeOverride", skip_serializing_if = "Option::is_none")]
+    pub allow_mode_override: Option<At<bool>>,
+    /// The modes that it may ask for; absent or empty allows all. Overridden as a whole.
+    #[serde(default, alias = "allowedOverrideModes", skip_serializing_if = "Option::is_none")]
+    pub allowed_override_modes: Option<Vec<ProcessingMode>>,
     /// Treat an immediate response as an error.
     #[serde(default, alias = "disableImmediateResponse", skip_serializing_if = "Option::is_none")]
     pub disable_immediate_response: Option<At<bool>>,
@@ -71,10 +77,6 @@ pub struct ExtProc {
     forward_rules: Unsupported,
     #[serde(default, alias = "filterMetadata", skip_serializing)]
     filter_metadata: Unsupported,
-    #[serde(default, alias = "allowModeOverride", skip_serializing)]
-    allow_mode_override: Unsupported,
-    #[serde(default, alias = "allowedOverrideModes", skip_serializing)]
-    allowed_override_modes: Unsupported,
     #[serde(default, alias = "metadataOptions", skip_serializing)]
     metadata_options: Unsupported,
     #[serde(default, alias = "grpcInitialMetadata", skip_serializing)]
@@ -209,6 +211,9 @@ impl ExtProc {
         set(&mut options.failure_mode_allow, self.failure_mode_allow.map(|it| it.value));
         set(&mut options.status_on_error, self.status_on_error.map(|it| it.0));
         set(&mut options.disable_immediate_response, self.disable_immediate_response.map(|it| it.value));
+        set(&mut options.allow_mode_override, self.allow_mode_override.map(|it| it.value));
+        let modes = self.allowed_override_modes.as_ref();
+        set(&mut options.allowed_override_modes, modes.map(|it| it.iter().map(ProcessingMode::meant).collect()));
         set(
             &mut options.send_body_without_waiting_for_header_response,
             self.send_body_without_waiting_for_header_response.map(|it| it.value),
@@ -249,6 +254,10 @@ impl ExtProc {
             failure_mode_allow: Some(options.failure_mode_allow.into()),
             status_on_error: Some(Status(options.status_on_error).into()),
             disable_immediate_response: Some(options.disable_immediate_response.into()),
+            allow_mode_override: Some(options.allow_mode_override.into()),
+            allowed_override_modes: Some(
+                options.allowed_override_modes.iter().map(|mode| ProcessingMode::from(*mode)).collect(),
+            ),
             send_body_without_waiting_for_header_response: Some(
                 options.send_body_without_waiting_for_header_response.into(),
             ),
@@ -340,11 +349,11 @@ macro_rules! with_keys {
     ($macro:ident) => {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout failure_mode_allow
-             status_on_error disable_immediate_response send_body_without_waiting_for_header_response
+             status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
              allow_content_length_header mutation_rules
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix forward_rules
-             filter_metadata allow_mode_override allowed_override_modes metadata_options grpc_initial_metadata
+             filter_metadata metadata_options grpc_initial_metadata
              observability_mode deferred_close_timeout
              on_processing_response processing_request_modifier emit_client_span when replay_buffer]
         }
@@ -385,21 +394,27 @@ fn unsupported(key: &str) -> String {
 }
 
 impl ProcessingMode {
-    fn resolved(&self, problems: &mut Problems) -> CoreMode {
+    /// The mode with its defaults.
+    fn meant(&self) -> CoreMode {
         let send = |mode: Option<At<SendMode>>, default| match mode.map(|it| it.value) {
             None | Some(SendMode::Default) => default,
             Some(SendMode::Send) => true,
             Some(SendMode::Skip) => false,
         };
         let body = |mode: Option<At<BodyMode>>| mode.map_or(BodyMode::None, |it| it.value).into();
-        let resolved = CoreMode {
+        CoreMode {
             request_headers: send(self.request_header_mode, true),
             response_headers: send(self.response_header_mode, true),
             request_body: body(self.request_body_mode),
             response_body: body(self.response_body_mode),
             request_trailers: send(self.request_trailer_mode, false),
             response_trailers: send(self.response_trailer_mode, false),
-        };
+        }
+    }
+
+    /// The mode with its defaults, if it is one that a filter can begin with.
+    fn resolved(&self, problems: &mut Problems) -> CoreMode {
+        let resolved = self.meant();
         let duplex = [
             ("request", self.request_body_mode, resolved.request_trailers),
             ("response", self.response_body_mode, resolved.response_trailers),

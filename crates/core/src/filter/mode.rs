@@ -1,0 +1,58 @@
+//! When the processor changes the mode of the exchange.
+
+use std::time::Instant;
+
+use super::Filter;
+use super::fail::Cause;
+use crate::mode::ModeOverride;
+use crate::violation::Violation;
+use crate::{BodyMode, Direction, ProcessingMode};
+
+impl Filter {
+    /// `mode_override` in a headers response, before the response itself. One that is not allowed is ignored.
+    pub(super) fn override_mode(&mut self, now: Instant, mode: ModeOverride) {
+        let waits = self.request.awaits_headers() || self.response.awaits_headers();
+        if let Some(mode) = self.permitted(mode).filter(|_| waits) {
+            self.set_mode(now, &mode);
+        }
+    }
+
+    /// `mode_override` by itself: only to FULL_DUPLEX_STREAMED, and only while the request headers wait for their
+    /// answer, which they go on to do.
+    pub(super) fn on_mode(&mut self, now: Instant, mode: ModeOverride) -> Result<bool, Cause> {
+        let asked = mode.request_body == BodyMode::FullDuplexStreamed && mode.request_trailers == Some(true);
+        match self.permitted(mode) {
+            Some(mode) if asked && self.request.may_become_duplex() => {
+                self.set_mode(now, &mode);
+                // Envoy stops it for header-only requests as well, and can wait forever.
+                if !self.request.is_header_only() {
+                    self.link.timers.stop(Direction::Request);
+                }
+                Ok(false)
+            }
+            Some(_) | None => Err(Violation::Unhandled.into()),
+        }
+    }
+
+    /// The mode that an override leads to, if the configuration allows it.
+    fn permitted(&self, mode: ModeOverride) -> Option<ProcessingMode> {
+        let options = self.config.options();
+        let base = &options.processing_mode;
+        let duplex =
+            base.request_body == BodyMode::FullDuplexStreamed || base.response_body == BodyMode::FullDuplexStreamed;
+        if !options.allow_mode_override || options.send_body_without_waiting_for_header_response || duplex {
+            return None;
+        }
+        let mode = mode.applied_to(base);
+        let equal =
+            |allowed: &ProcessingMode| ProcessingMode { request_headers: mode.request_headers, ..*allowed } == mode;
+        let allowed = &options.allowed_override_modes;
+        (allowed.is_empty() || allowed.iter().any(equal)).then_some(mode)
+    }
+
+    fn set_mode(&mut self, now: Instant, mode: &ProcessingMode) {
+        for direction in Direction::BOTH {
+            self.with_side(now, direction, |side, cx| side.set_mode(cx, mode));
+        }
+    }
+}
