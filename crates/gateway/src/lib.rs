@@ -3,6 +3,7 @@
 //! Configuration is resolved once: a file ([`Config`], what people write) becomes a [`Plan`] (immutable, indices in
 //! place of names), and only the plan is used while serving. Programs and tests may build a plan without a file.
 
+mod coding;
 pub mod config;
 mod drain;
 mod gateway;

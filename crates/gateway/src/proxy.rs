@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::Plan;
+use crate::coding;
 use crate::plan::{Address, ChainEntry, ProcessorSpec, Rule};
 use crate::telemetry::{Access, Telemetry};
 use crate::upstream::{Answer, Upstream, UpstreamBody};
@@ -60,8 +61,9 @@ impl Proxy {
         origin: Origin,
         mut request: Request<Incoming>,
     ) -> Result<Response<ResponseBody<UpstreamBody>>, Cut> {
+        let coding = coding::check(request.headers());
         forwarded::prepare(&mut request, origin.peer);
-        let refusal = host::check(&request).err();
+        let refusal = coding.and_then(|()| host::check(&request)).err();
         let rule = if refusal.is_none() { self.select(origin.listener, &request) } else { None };
         let access = Access::begin(request.method(), host::host(&request), request.uri().path());
         // Nobody is asked about a request of which it is not clear whom it is for.
@@ -73,7 +75,8 @@ impl Proxy {
         let name = rule.as_ref().map_or("", |it| it.name.as_str());
         match (&mut result, access) {
             (Ok(response), access) => {
-                forwarded::strip_response(response.headers_mut());
+                let status = response.status();
+                forwarded::strip_response(status, response.headers_mut());
                 access.into_iter().for_each(|it| it.responded(response, name));
             }
             (Err(error), access) => access.into_iter().for_each(|it| it.cut(&error.to_string(), name)),
@@ -119,6 +122,7 @@ impl Service<Request<RequestBody<Incoming>>> for Route {
         let Some(rule) = &self.rule else {
             return Answer::refused(Refusal::new(404, "", "route_not_found"));
         };
+        forwarded::strip_request(request.headers_mut());
         self.proxy.upstream.send(rule, request)
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod connector;
 
+use std::error::Error as _;
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,13 +13,14 @@ use std::time::Duration;
 
 use extproc_tower::{Refusal, RequestBody};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::coding;
 use crate::plan::{Backend, Rule};
 pub(crate) use body::UpstreamBody;
 use body::Watched;
@@ -158,8 +160,27 @@ impl Limits {
             () = expired => return Err(timed_out()),
             () = until(deadline) => return Err(timed_out()),
         };
+        let mut response = response;
+        check_framing(&mut response)?;
         Ok(response.map(|body| UpstreamBody::new(body, deadline)))
     }
+}
+
+/// Refuses a response that means something else than the request asked for, or a body that nobody here can decode.
+/// A chunked body is as long as its chunks say, whatever `content-length` says (RFC 9112, 6.3): passed on, that length
+/// would cut the body at a place where it looks complete.
+fn check_framing<B>(response: &mut Response<B>) -> Result<(), Refusal> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS || !coding::is_known(response.headers()) {
+        return Err(Refusal::new(
+            503,
+            "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+            "upstream_reset_before_response_started{protocol_error}",
+        ));
+    }
+    if response.headers().contains_key(header::TRANSFER_ENCODING) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    Ok(())
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -176,7 +197,11 @@ fn timed_out() -> Refusal {
 /// Envoy's texts, as far as the cause is known here.
 fn refusal(error: &legacy::Error) -> Refusal {
     tracing::debug!(error = %chain(error), "no response from the upstream");
-    if error.is_connect() {
+    let ours = error.source().and_then(|it| it.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_user);
+    if ours {
+        // The client's, to be exact: its request ended in the middle, or is no HTTP there.
+        Refusal::new(400, "", "request_body_failed")
+    } else if error.is_connect() {
         Refusal::new(
             503,
             "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",

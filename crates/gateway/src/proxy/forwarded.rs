@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Version};
+use http::{Request, StatusCode, Version};
 
 use super::request_id;
 
@@ -23,13 +23,7 @@ pub(super) fn prepare<B>(request: &mut Request<B>, peer: SocketAddr) {
         // `100-continue` is answered here, as soon as the body is wanted.
         fields.remove(header::EXPECT);
     }
-    let trailers = fields.get(header::TE).is_some_and(|te| {
-        te.as_bytes().split(|b| *b == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
-    strip(fields);
-    if trailers {
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
+    strip_request(fields);
     append_peer(fields, peer);
     if !fields.contains_key(X_FORWARDED_PROTO) {
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -39,9 +33,25 @@ pub(super) fn prepare<B>(request: &mut Request<B>, peer: SocketAddr) {
     }
 }
 
+/// Takes the connection headers off a request: those of the client, and once more those that a processor has set,
+/// which would ask the upstream to close, to upgrade, or to ignore headers.
+pub(super) fn strip_request(fields: &mut HeaderMap) {
+    let trailers = fields.get(header::TE).is_some_and(|te| {
+        te.as_bytes().split(|b| *b == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    strip(fields);
+    if trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
 /// Takes the connection headers off a response, after the processors have seen them (as in Envoy). `connection: close`
 /// of our own stays: it is for the client.
-pub(super) fn strip_response(fields: &mut HeaderMap) {
+pub(super) fn strip_response(status: StatusCode, fields: &mut HeaderMap) {
+    if status == StatusCode::NO_CONTENT {
+        // There is no body that it could be the length of (RFC 9110, 8.6).
+        fields.remove(header::CONTENT_LENGTH);
+    }
     let close = fields.get(header::CONNECTION).is_some_and(|it| it == "close");
     strip(fields);
     if close {

@@ -1,8 +1,8 @@
 //! For whom a request is meant.
 
 use extproc_tower::Refusal;
-use http::uri::Authority;
-use http::{Request, Version, header};
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Version, header};
 
 /// `:authority` or the authority of an absolute target, or else the Host header; empty if there is none.
 pub(super) fn host<B>(request: &Request<B>) -> &str {
@@ -15,6 +15,9 @@ pub(super) fn host<B>(request: &Request<B>) -> &str {
 /// for different hosts, and then the rules of the one would be applied to a request to the other.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let refuse = |details: &str| Err(Refusal::new(400, "", details));
+    if !has_target(request) {
+        return refuse("invalid_request_target");
+    }
     let mut fields = request.headers().get_all(header::HOST).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
@@ -30,6 +33,23 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
             refuse("missing_host_header")
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the target has a form that the method allows (RFC 9112, 3.2). `GET foo` is parsed as an authority without a
+/// path: it would go on as a request for `/` of the host `foo`.
+fn has_target<B>(request: &Request<B>) -> bool {
+    let (uri, method) = (request.uri(), request.method());
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return false;
+    }
+    if method == Method::CONNECT {
+        return true;
+    }
+    let scheme = uri.scheme().is_some_and(|it| *it == Scheme::HTTP || *it == Scheme::HTTPS);
+    match uri.authority() {
+        Some(_) => scheme,
+        None => uri.path().starts_with('/') || (method == Method::OPTIONS && uri.path() == "*"),
     }
 }
 
@@ -68,6 +88,28 @@ mod tests {
                 Err(refusal) => assert!(format!("{refusal:?}").contains(expected), "{target} {fields:?}: {refusal:?}"),
             }
             assert_eq!(check(&request).is_err(), expected.ends_with("_header"), "{target} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let table = [
+            ("GET", "/", true),
+            ("GET", "//a/b", true),
+            ("GET", "http://a.test/", true),
+            ("GET", "https://a.test", true),
+            ("OPTIONS", "*", true),
+            ("CONNECT", "a.test:80", true),
+            ("GET", "*", false),
+            ("GET", "foo", false),
+            ("GET", "a.test:80", false),
+            ("GET", "ftp://a.test/", false),
+            ("GET", "http://me@a.test/", false),
+            ("CONNECT", "me@a.test:80", false),
+        ];
+        for (method, target, expected) in table {
+            let request = Request::builder().method(method).uri(target).header("host", "a.test").body(()).unwrap();
+            assert_eq!(check(&request).is_ok(), expected, "{method} {target}");
         }
     }
 }

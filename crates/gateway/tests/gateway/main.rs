@@ -5,6 +5,7 @@
 
 mod configured;
 mod faults;
+mod hostile;
 mod plain;
 mod processing;
 #[path = "../../../tower/tests/support/processor.rs"]
