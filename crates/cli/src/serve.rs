@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Tell the names of the samples
     #[arg(long)]
     list: bool,
+    /// Print what the named samples need of a data plane's configuration, and do not serve
+    #[arg(long, value_enum, value_name = "DATA_PLANE", conflicts_with = "list")]
+    print_config: Option<DataPlane>,
     /// HOST:PORT, :PORT for all interfaces, or unix:PATH; port 0 takes a free one [default: all interfaces at --port]
     #[arg(long, value_name = "ADDR")]
     listen: Option<Listen>,
@@ -49,6 +52,13 @@ pub(crate) struct Args {
     /// context: send x-context-id on also when the client did not, empty, as the Python SDK's example does
     #[arg(long)]
     empty_context_id: bool,
+}
+
+/// Whose configuration is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DataPlane {
+    /// The HTTP filter ext_proc and its cluster, as YAML
+    Envoy,
 }
 
 /// A sample by its name.
@@ -82,6 +92,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
     let listen = args.listen.clone().unwrap_or_else(|| Listen::all(args.port));
     if args.names.contains(&Name::Sink) {
+        if args.print_config.is_some() {
+            return Err(Failure::usage("sink answers in any mode and has no needs that could be printed"));
+        }
         if args.names.len() > 1 {
             return Err(Failure::usage("sink speaks the protocol itself and cannot be part of a chain; run it alone"));
         }
@@ -99,7 +112,12 @@ pub(crate) async fn run(args: Args) -> Outcome {
         },
         other => other.to_string(),
     };
-    let bound = Server::new(samples).grace(args.grace_period).listen(place).bind().await?;
+    let server = Server::new(samples).grace(args.grace_period).listen(place);
+    if let Some(DataPlane::Envoy) = args.print_config {
+        crate::text::print(format_args!("{}", server.envoy_config()));
+        return Ok(());
+    }
+    let bound = server.bind().await?;
     let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
     raw::announce(&bound.name(), &place);
     bound.serve().await?;

@@ -184,3 +184,25 @@ async fn settings_come_from_the_environment_and_flags_win() {
         assert_eq!(server.end().await.code(), Some(0), "{flags:?}");
     }
 }
+
+#[tokio::test]
+async fn the_configuration_says_what_the_samples_need() {
+    let print = |names| ["serve", names, "--listen", "127.0.0.1:50051", "--print-config", "envoy"];
+    for (names, request, response) in
+        [("noop", "NONE", "NONE"), ("digest", "BUFFERED", "NONE"), ("noop,context", "BUFFERED", "BUFFERED")]
+    {
+        let output = run(&print(names)).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let config = text(&output.stdout);
+        for line in [
+            format!("request_body_mode: {request}"),
+            format!("response_body_mode: {response}"),
+            "socket_address: { address: '127.0.0.1', port_value: 50051 }".to_owned(),
+        ] {
+            assert!(config.lines().any(|l| l.trim() == line), "{names}: {line} is not in\n{config}");
+        }
+    }
+    let output = run(&print("sink")).await;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("sink"), "{}", text(&output.stderr));
+}
