@@ -24,6 +24,9 @@ pub(super) fn prepare<B>(request: &mut Request<B>, peer: SocketAddr) {
         fields.remove(header::EXPECT);
     }
     strip_request(fields);
+    if !http1 {
+        join_cookies(fields);
+    }
     append_peer(fields, peer);
     if !fields.contains_key(X_FORWARDED_PROTO) {
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -76,6 +79,16 @@ fn strip(fields: &mut HeaderMap) {
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE] {
         fields.remove(name);
+    }
+}
+
+/// HTTP/2 clients may send a cookie in pieces; servers of HTTP/1 expect one header (RFC 9113, 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let pieces: Vec<_> = fields.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        fields.insert(header::COOKIE, whole);
     }
 }
 
@@ -137,6 +150,21 @@ mod tests {
             prepared(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2"), ("x-forwarded-proto", "https")]),
             ["x-forwarded-for: 1.1.1.1,2.2.2.2,10.0.0.1", "x-forwarded-proto: https"]
         );
+    }
+
+    #[test]
+    fn cookies_in_pieces_are_joined() {
+        let pieces = ["a=1", "b=2", "c=3"];
+        for (version, expected) in [(Version::HTTP_2, &["a=1; b=2; c=3"][..]), (Version::HTTP_11, &pieces)] {
+            let mut request = Request::new(());
+            *request.version_mut() = version;
+            for piece in pieces {
+                request.headers_mut().append(header::COOKIE, HeaderValue::from_static(piece));
+            }
+            prepare(&mut request, ([10, 0, 0, 1], 5).into());
+            let got: Vec<_> = request.headers().get_all(header::COOKIE).iter().collect();
+            assert_eq!(got, expected, "{version:?}");
+        }
     }
 
     #[test]
