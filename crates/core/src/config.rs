@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rules::{Checker, MutationRules};
+use crate::rules::{Checker, ForwardRules, Forwarding, MutationRules};
 use crate::{BodyMode, Direction, ProcessingMode};
 
 /// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
@@ -34,6 +34,8 @@ pub struct Options {
     pub allow_content_length_header: bool,
     /// What a processor may change. Default: Envoy's.
     pub mutation_rules: MutationRules,
+    /// What a processor gets to see. Default: all.
+    pub forward_rules: ForwardRules,
     /// When to choose the route again. Default: when the processor asks for it.
     pub route_cache_action: RouteCacheAction,
     /// How much of a body one side may hold. Default 1 MiB.
@@ -71,6 +73,7 @@ impl Default for Options {
             send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,
             mutation_rules: MutationRules::default(),
+            forward_rules: ForwardRules::default(),
             route_cache_action: RouteCacheAction::Default,
             buffer_limit: 1 << 20,
             max_headers: 100,
@@ -84,6 +87,7 @@ impl Default for Options {
 pub struct Config {
     options: Options,
     checker: Checker,
+    forwarding: Forwarding,
 }
 
 /// Options that no filter can run with.
@@ -161,11 +165,17 @@ impl Config {
         }
         let checker = Checker::new(&options.mutation_rules)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
-        Ok(Self { options, checker })
+        let forwarding = Forwarding::new(&options.forward_rules)
+            .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
+        Ok(Self { options, checker, forwarding })
     }
 
     pub(crate) const fn checker(&self) -> &Checker {
         &self.checker
+    }
+
+    pub(crate) const fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
     }
 
     /// The options it was made from.

@@ -23,6 +23,100 @@ pub struct MutationRules {
     pub disallow_is_error: bool,
 }
 
+/// Which headers and trailers the processor gets to see, in both directions (Envoy `HeaderForwardingRules`). What goes
+/// on is not touched. The default shows all.
+#[derive(Clone, Debug, Default)]
+pub struct ForwardRules {
+    /// Only names that one of these matches; `None` allows all. Pseudo headers are no exception.
+    pub allowed: Option<Vec<NameMatcher>>,
+    /// No name that one of these matches; wins over `allowed`.
+    pub disallowed: Vec<NameMatcher>,
+}
+
+/// A condition on a header name, which is in lower case (Envoy `StringMatcher`).
+#[derive(Clone, Debug)]
+pub struct NameMatcher {
+    /// What is compared.
+    pub pattern: NamePattern,
+    /// Compare the pattern without regard to case. Without it a pattern with capitals matches nothing. Has no effect on
+    /// expressions.
+    pub ignore_case: bool,
+}
+
+/// What a name is compared with.
+#[derive(Clone, Debug)]
+pub enum NamePattern {
+    /// The whole name.
+    Exact(String),
+    /// Its beginning.
+    Prefix(String),
+    /// Its end.
+    Suffix(String),
+    /// Any part of it.
+    Contains(String),
+    /// An expression for the whole name.
+    Regex(Regex),
+}
+
+/// [`ForwardRules`] made ready: the expressions match whole names, patterns without case are in lower case.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarding {
+    allowed: Option<Vec<NamePattern>>,
+    disallowed: Vec<NamePattern>,
+}
+
+impl Forwarding {
+    /// Anchors the expressions.
+    ///
+    /// # Errors
+    /// The field, and what is wrong with the expression once anchored.
+    pub(crate) fn new(rules: &ForwardRules) -> Result<Self, (&'static str, regex::Error)> {
+        let ready = |field, matchers: &[NameMatcher]| {
+            matchers.iter().map(|it| it.ready().map_err(|error| (field, error))).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            allowed: rules.allowed.as_ref().map(|it| ready("forward_rules.allowed_headers", it)).transpose()?,
+            disallowed: ready("forward_rules.disallowed_headers", &rules.disallowed)?,
+        })
+    }
+
+    /// Whether the processor gets to see it.
+    pub(crate) fn shows(&self, name: &str) -> bool {
+        let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        !any(&self.disallowed) && self.allowed.as_ref().is_none_or(|allowed| any(allowed))
+    }
+}
+
+impl NameMatcher {
+    fn ready(&self) -> Result<NamePattern, regex::Error> {
+        let text = |text: &str| if self.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
+        Ok(match &self.pattern {
+            NamePattern::Exact(it) => NamePattern::Exact(text(it)),
+            NamePattern::Prefix(it) => NamePattern::Prefix(text(it)),
+            NamePattern::Suffix(it) => NamePattern::Suffix(text(it)),
+            NamePattern::Contains(it) => NamePattern::Contains(text(it)),
+            NamePattern::Regex(it) => NamePattern::Regex(whole(it)?),
+        })
+    }
+}
+
+impl NamePattern {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(it) => name == it,
+            Self::Prefix(it) => name.starts_with(it.as_str()),
+            Self::Suffix(it) => name.ends_with(it.as_str()),
+            Self::Contains(it) => name.contains(it.as_str()),
+            Self::Regex(it) => it.is_match(name),
+        }
+    }
+}
+
+/// The expression for a whole name.
+fn whole(expression: &Regex) -> Result<Regex, regex::Error> {
+    Regex::new(&format!(r"\A(?:{expression})\z"))
+}
+
 /// [`MutationRules`] made ready: the expressions match whole names.
 #[derive(Clone, Debug)]
 pub(crate) struct Checker {
@@ -50,8 +144,7 @@ impl Checker {
     /// The field, and what is wrong with the expression once anchored.
     pub(crate) fn new(rules: &MutationRules) -> Result<Self, (&'static str, regex::Error)> {
         let anchored = |field, expression: &Option<Regex>| {
-            let whole = expression.as_ref().map(|expression| Regex::new(&format!(r"\A(?:{expression})\z")));
-            whole.transpose().map_err(|error| (field, error))
+            expression.as_ref().map(whole).transpose().map_err(|error| (field, error))
         };
         Ok(Self {
             allow_all_routing: rules.allow_all_routing,

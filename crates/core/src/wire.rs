@@ -16,6 +16,7 @@ use extproc_proto::{
 
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
+use crate::rules::Forwarding;
 use crate::{BodyMode, Direction, Headers, Options};
 
 /// What a processor said, parsed once.
@@ -163,8 +164,14 @@ fn immediate(reply: ImmediateResponse) -> Immediate {
 }
 
 /// A headers message.
-pub(crate) fn headers_message(direction: Direction, headers: &Headers, end_of_stream: bool) -> Box<Message> {
-    let headers = HttpHeaders { headers: Some(header_map(headers)), end_of_stream, ..HttpHeaders::default() };
+pub(crate) fn headers_message(
+    direction: Direction,
+    headers: &Headers,
+    end_of_stream: bool,
+    forwarding: &Forwarding,
+) -> Box<Message> {
+    let headers =
+        HttpHeaders { headers: Some(header_map(headers, forwarding)), end_of_stream, ..HttpHeaders::default() };
     message(match direction {
         Direction::Request => Request::RequestHeaders(headers),
         Direction::Response => Request::ResponseHeaders(headers),
@@ -193,8 +200,8 @@ pub(crate) fn body_len(message: &Message) -> Option<(Direction, usize)> {
 }
 
 /// A trailers message.
-pub(crate) fn trailers_message(direction: Direction, trailers: &Headers) -> Box<Message> {
-    let trailers = HttpTrailers { trailers: Some(header_map(trailers)) };
+pub(crate) fn trailers_message(direction: Direction, trailers: &Headers, forwarding: &Forwarding) -> Box<Message> {
+    let trailers = HttpTrailers { trailers: Some(header_map(trailers, forwarding)) };
     message(match direction {
         Direction::Request => Request::RequestTrailers(trailers),
         Direction::Response => Request::ResponseTrailers(trailers),
@@ -220,9 +227,10 @@ fn message(request: Request) -> Box<Message> {
     })
 }
 
-/// In the order of the map, pseudo headers first; values in `raw_value` only.
-fn header_map(headers: &Headers) -> HeaderMap {
-    let wire = headers.iter().map(|(name, value)| HeaderValue {
+/// What the processor gets to see, in the order of the map, pseudo headers first; values in `raw_value` only.
+fn header_map(headers: &Headers, forwarding: &Forwarding) -> HeaderMap {
+    let shown = headers.iter().filter(|(name, _)| forwarding.shows(name.as_str()));
+    let wire = shown.map(|(name, value)| HeaderValue {
         key: name.clone().into_bytes(),
         raw_value: value.clone().into_bytes(),
         ..HeaderValue::default()
@@ -252,7 +260,7 @@ mod tests {
             .into_iter()
             .map(|(n, v)| (Name::from_static(n), Value::from_static(v)))
             .collect();
-        let wire = header_map(&headers).headers;
+        let wire = header_map(&headers, crate::Config::new(Options::default()).unwrap().forwarding()).headers;
         let names: Vec<_> = wire.iter().map(|header| std::str::from_utf8(&header.key).unwrap()).collect();
         assert_eq!(names, [":path", ":method", "x-a", "x-b"]);
         assert!(wire.iter().all(|header| header.value.is_empty() && !header.raw_value.is_empty()));

@@ -26,6 +26,7 @@ mod effective;
 mod error;
 pub mod ext_proc;
 pub mod file;
+pub mod forward_rules;
 mod processor;
 mod resolve;
 mod scalar;

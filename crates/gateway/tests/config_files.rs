@@ -189,6 +189,10 @@ fn an_entry_as_a_value() {
         "route_cache_action": "RETAIN",
         "send_body_without_waiting_for_header_response": true,
         "allow_mode_override": true,
+        "forward_rules": {
+            "allowed_headers": { "patterns": [{ "prefix": "x-" }, { "safe_regex": { "regex": "y-.*" } }] },
+            "disallowedHeaders": { "patterns": [{ "exact": "X-Secret", "ignore_case": true }] },
+        },
         "allowed_override_modes": [{ "request_body_mode": "FULL_DUPLEX_STREAMED", "response_header_mode": "SKIP" }],
     });
     let entry: ext_proc::ExtProc = serde_json::from_value(entry).unwrap();
@@ -197,6 +201,8 @@ fn an_entry_as_a_value() {
     assert_eq!((options.status_on_error, options.message_timeout.as_millis()), (429, 500));
     assert_eq!(options.mutation_rules.allow_expression.unwrap().as_str(), "x-.*");
     assert!(options.send_body_without_waiting_for_header_response && options.allow_mode_override);
+    assert_eq!(options.forward_rules.allowed.as_ref().map(Vec::len), Some(2));
+    assert!(options.forward_rules.disallowed[0].ignore_case);
     let [allowed] = options.allowed_override_modes[..] else { panic!("{:?}", options.allowed_override_modes) };
     assert_eq!((allowed.request_body, allowed.response_headers), (BodyMode::FullDuplexStreamed, false));
     let unsupported = serde_json::json!({ "stat_prefix": "x", "observability_mode": true });

@@ -158,7 +158,7 @@ impl Side {
                     cx.tell_body(self.direction, held.give_body(), end);
                 }
                 if let Some(trailers) = held.trailers.as_ref().filter(|_| duplex) {
-                    cx.tell(wire::trailers_message(self.direction, trailers));
+                    cx.tell(wire::trailers_message(self.direction, trailers, cx.config.forwarding()));
                 }
             }
             Phase::Headers(_)

@@ -11,6 +11,7 @@ mod chains;
 mod duplex;
 mod early;
 mod exchange;
+mod forward_rules;
 mod immediate;
 mod mode_override;
 mod mutations;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::at::{At, Position, Unsupported};
 use super::error::Problems;
+use super::forward_rules::ForwardRules;
 use super::processor::ProcessorRef;
 use super::scalar::{Pattern, Status, Time, words};
 
@@ -56,6 +57,9 @@ pub struct ExtProc {
     /// What the processor may change. Overridden as a whole.
     #[serde(default, alias = "mutationRules", skip_serializing_if = "Option::is_none")]
     pub mutation_rules: Option<MutationRules>,
+    /// What the processor gets to see. Overridden as a whole.
+    #[serde(default, alias = "forwardRules", skip_serializing_if = "Option::is_none")]
+    pub forward_rules: Option<ForwardRules>,
     /// When to choose the route again.
     #[serde(default, alias = "routeCacheAction", skip_serializing_if = "Option::is_none")]
     pub route_cache_action: Option<At<RouteCacheAction>>,
@@ -73,8 +77,6 @@ pub struct ExtProc {
     response_attributes: Unsupported,
     #[serde(default, alias = "statPrefix", skip_serializing)]
     stat_prefix: Unsupported,
-    #[serde(default, alias = "forwardRules", skip_serializing)]
-    forward_rules: Unsupported,
     #[serde(default, alias = "filterMetadata", skip_serializing)]
     filter_metadata: Unsupported,
     #[serde(default, alias = "metadataOptions", skip_serializing)]
@@ -226,6 +228,10 @@ impl ExtProc {
         if let Some(rules) = &self.mutation_rules {
             options.mutation_rules = rules.compiled(&mut problems);
         }
+        if let Some(rules) = &self.forward_rules {
+            let place = self.name.as_ref().and_then(|it| it.position);
+            options.forward_rules = rules.compiled(place, &mut problems);
+        }
         self.refused(&options, &mut problems);
         problems.into_result(options)
     }
@@ -262,6 +268,7 @@ impl ExtProc {
                 options.send_body_without_waiting_for_header_response.into(),
             ),
             allow_content_length_header: Some(options.allow_content_length_header.into()),
+            forward_rules: Some(ForwardRules::from(&options.forward_rules)),
             mutation_rules: Some(MutationRules {
                 allow_all_routing: rules.allow_all_routing,
                 allow_envoy: rules.allow_envoy,
@@ -350,9 +357,9 @@ macro_rules! with_keys {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout failure_mode_allow
              status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
-             allow_content_length_header mutation_rules
+             allow_content_length_header mutation_rules forward_rules
              route_cache_action disable_clear_route_cache]
-            [grpc_service http_service request_attributes response_attributes stat_prefix forward_rules
+            [grpc_service http_service request_attributes response_attributes stat_prefix
              filter_metadata metadata_options grpc_initial_metadata
              observability_mode deferred_close_timeout
              on_processing_response processing_request_modifier emit_client_span when replay_buffer]

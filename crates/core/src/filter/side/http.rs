@@ -26,7 +26,7 @@ impl Side {
         match self.phase {
             Phase::Start => {
                 if self.mode.headers {
-                    let message = wire::headers_message(self.direction, &headers, end);
+                    let message = wire::headers_message(self.direction, &headers, end, cx.config.forwarding());
                     if self.mode.body == BodyMode::FullDuplexStreamed {
                         cx.tell(message);
                     } else {
@@ -154,12 +154,12 @@ impl Side {
         match &mut self.phase {
             Phase::Headers(held) => {
                 if self.mode.body == BodyMode::FullDuplexStreamed {
-                    cx.tell(wire::trailers_message(self.direction, &trailers));
+                    cx.tell(wire::trailers_message(self.direction, &trailers, cx.config.forwarding()));
                 }
                 held.trailers = Some(trailers);
             }
             Phase::Duplex(duplex) => {
-                cx.tell(wire::trailers_message(self.direction, &trailers));
+                cx.tell(wire::trailers_message(self.direction, &trailers, cx.config.forwarding()));
                 duplex.trailers = Some(trailers);
             }
             Phase::Discard => self.phase = Phase::Done,
@@ -219,7 +219,7 @@ impl Side {
     pub(super) fn send_trailers_or_release(&mut self, cx: &mut Cx<'_>, held: Held) {
         match &held.trailers {
             Some(trailers) if self.mode.trailers => {
-                cx.send(self.direction, wire::trailers_message(self.direction, trailers));
+                cx.send(self.direction, wire::trailers_message(self.direction, trailers, cx.config.forwarding()));
                 self.phase = Phase::Trailers(held);
             }
             Some(_) | None => self.release(held),
