@@ -11,7 +11,7 @@ use crate::{BodyMode, Direction, ProcessingMode};
 impl Filter {
     /// `mode_override` in a headers response, before the response itself. One that is not allowed is ignored.
     pub(super) fn override_mode(&mut self, now: Instant, mode: ModeOverride) {
-        let waits = self.request.awaits_headers() || self.response.awaits_headers();
+        let waits = self.request.waits_for_headers() || self.response.waits_for_headers();
         if let Some(mode) = self.permitted(mode).filter(|_| waits) {
             self.set_mode(now, &mode);
         }

@@ -179,7 +179,7 @@ impl Side {
     }
 
     /// Whether a headers reply is owed.
-    pub(super) const fn awaits_headers(&self) -> bool {
+    pub(super) const fn waits_for_headers(&self) -> bool {
         matches!(self.phase, Phase::Headers(_) | Phase::Early(..))
     }
 
