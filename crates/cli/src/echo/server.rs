@@ -67,6 +67,10 @@ impl Server {
     }
 
     fn connect(&self, stream: TcpStream, graceful: &GracefulShutdown) {
+        // A response in several writes must not wait for an acknowledgement of the first.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "the connection keeps its delay");
+        }
         let (stream, recent) = Recorded::new(stream);
         let message = Arc::clone(&self.message);
         let service = service_fn(move |request| answer(request, recent.clone(), Arc::clone(&message)));

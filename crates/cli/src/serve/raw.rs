@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use extproc_proto::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::listen::Listen;
 
@@ -36,7 +37,9 @@ pub(super) async fn serve(
             Listen::Tcp { .. } => {
                 let listener = listen.bind().await?;
                 announce(name, &listener.local_addr()?.port().to_string());
-                router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop).await?;
+                // Answers are small: without this each waits for an acknowledgement, up to 40 ms.
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                router.serve_with_incoming_shutdown(incoming, stop).await?;
             }
             Listen::Unix(path) => {
                 let (listener, _file) = unix(path).with_context(|| format!("cannot listen on {listen}"))?;
