@@ -149,7 +149,13 @@ pub enum LocalReplyScope {
     Earlier,
 }
 
-/// The code in the README compiles.
+/// The code in the README and in the guides compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/first-processor.md")]
+    struct FirstProcessor;
+    #[doc = include_str!("../../../docs/migrating.md")]
+    struct Migrating;
+}
