@@ -28,8 +28,15 @@
 //! # });
 //! ```
 
+mod body;
+mod effective;
+mod entry;
+mod exchange;
 mod in_memory;
+mod plan;
+mod play;
 mod print;
+mod seen;
 
 use std::sync::Arc;
 
@@ -42,7 +49,14 @@ use extproc_proto::{
 use tokio_stream::StreamExt;
 use tonic::Status;
 
+pub use self::body::IntoBody;
+pub use self::effective::{Effective, Ending};
+pub use self::entry::{Entry, Event};
+pub use self::exchange::Exchange;
 pub use self::in_memory::InMemory;
+pub use self::plan::Plan;
+pub use self::play::{Play, ToDo};
+pub use self::seen::Seen;
 use crate::service::Service;
 use crate::{BodyMode, LocalReplyScope, Open, Stages};
 
