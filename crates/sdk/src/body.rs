@@ -1,18 +1,30 @@
 //! What a processor wants of a body.
 
+#[cfg(feature = "codecs")]
+mod codec;
+mod error;
+mod events;
+mod formats;
+mod lines;
 mod messages;
 mod piece;
 mod stream;
 
+use std::ops::DerefMut;
 use std::str::Utf8Error;
 
 use bytes::Bytes;
 
+#[cfg(feature = "codecs")]
+pub use self::codec::{CodecError, Coding, Decoder, Encoder};
+pub use self::error::BodyError;
+pub use self::events::{Event, Events};
+pub use self::lines::{Line, Lines, TooLong};
 pub use self::messages::{MessageError, Messages, MsgIo, MsgOut};
 pub(crate) use self::piece::{Output, Piece, joined};
 pub use self::stream::{ChunkIo, Out, Stream};
 use crate::stop::Halted;
-use crate::{LocalReply, RequestHead, ResponseHead, Stop};
+use crate::{Fields, LocalReply, RequestHead, ResponseHead, Stop};
 
 /// What a processor wants of the body of one direction, said by a type.
 ///
@@ -82,7 +94,7 @@ pub type Halt<D, K> = <K as BodyKind<D>>::Stop;
 /// A direction of an exchange, as a type: [`Request`] or [`Response`].
 pub trait Dir: sealed::Sealed + Send + Sync + 'static {
     /// The head of a message in this direction.
-    type Head: Send + 'static;
+    type Head: DerefMut<Target = Fields> + Send + 'static;
 }
 
 /// Client to upstream.

@@ -91,6 +91,16 @@
 //! }
 //! ```
 //!
+//! # Bodies in formats
+//!
+//! | | whole body | chunks |
+//! |---|---|---|
+//! | text, form, message | [`Body::text`], [`form`](Body::form), [`prost`](Body::prost) | [`MsgIo::decode`] for gRPC |
+//! | JSON (feature `json`) | `Body::json`, `set_json` | – |
+//! | gzip, deflate, br, zstd (feature `codecs`) | `WholeIo::decoded`, `replace_encoded`, `decode` | `Decoder`, `Encoder` |
+//! | lines | – | [`ChunkIo::lines`] |
+//! | server-sent events | – | [`ChunkIo::events`] |
+//!
 //! # What an error means
 //!
 //! | the handler | the client gets |
@@ -111,6 +121,7 @@ mod function;
 mod head;
 mod local_reply;
 mod open;
+mod pairs;
 mod processor;
 mod server;
 mod service;
@@ -120,9 +131,11 @@ pub mod testing;
 mod wrap;
 
 pub use body::{
-    Body, BodyKind, ChunkIo, Dir, Halt, Io, MessageError, Messages, MsgIo, MsgOut, NoBody, Out, Request, Response,
-    Skip, Stream, Whole, WholeIo,
+    Body, BodyError, BodyKind, ChunkIo, Dir, Event, Events, Halt, Io, Line, Lines, MessageError, Messages, MsgIo,
+    MsgOut, NoBody, Out, Request, Response, Skip, Stream, TooLong, Whole, WholeIo,
 };
+#[cfg(feature = "codecs")]
+pub use body::{CodecError, Coding, Decoder, Encoder};
 pub use chain::{BoxProcessor, Chain, Link};
 pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
 pub use extproc_core::session::{BodyModes, MetadataValue, Protocol};
@@ -132,6 +145,7 @@ pub use function::{Functions, PhaseFn, processor};
 pub use head::{Fields, IntoName, IntoValue, Refused, RequestHead, ResponseHead, Start, Trailers};
 pub use local_reply::LocalReply;
 pub use open::Open;
+pub use pairs::Pairs;
 pub use processor::{Noop, Processor};
 pub use server::{Address, Bound, ServeError, Server};
 pub use service::{Replies, Service};

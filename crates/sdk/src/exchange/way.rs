@@ -1,7 +1,6 @@
 //! The two directions, written once.
 
 use std::future::Future;
-use std::ops::DerefMut;
 use std::sync::Arc;
 
 use extproc_core::{Direction, Headers};
@@ -10,10 +9,10 @@ use super::Outcome;
 use crate::body::Piece;
 use crate::stages::Run;
 use crate::stop::{Error, Halted};
-use crate::{Dir, Fields, LocalReply, Request, RequestHead, Response, ResponseHead, Start, Trailers};
+use crate::{Dir, LocalReply, Request, RequestHead, Response, ResponseHead, Start, Trailers};
 
 /// What differs between the directions.
-pub(super) trait Way: Dir<Head: DerefMut<Target = Fields> + Default> {
+pub(super) trait Way: Dir<Head: Default> {
     const DIRECTION: Direction;
     const HEADERS: &str;
     const BODY: &str;
