@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::rules::{Checker, ForwardRules, Forwarding, MutationRules};
-use crate::{BodyMode, Direction, ProcessingMode};
+use crate::{BodyMode, Direction, ProcessingMode, Profile};
 
 /// What can be configured, with Envoy's defaults (`ExternalProcessor`). [`Config::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Name of the entry: labels statistics and logs. Default `ext_proc`.
     pub name: String,
-    /// What is sent to the processor. Default: both headers.
+    /// Whose reading of the protocol is followed. Default: Envoy's.
+    pub profile: Profile,
+    /// What is sent to the processor. Default: both headers; [`Options::of`] has that of a profile.
     pub processing_mode: ProcessingMode,
     /// How long the processor may take for one answer. Default 200 ms; 0 to 3600 s.
     pub message_timeout: Duration,
@@ -62,6 +64,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "ext_proc".to_owned(),
+            profile: Profile::Envoy,
             processing_mode: ProcessingMode::default(),
             message_timeout: Duration::from_millis(200),
             max_message_timeout: Duration::ZERO,
@@ -79,6 +82,14 @@ impl Default for Options {
             max_headers: 100,
             max_header_bytes: 60 << 10,
         }
+    }
+}
+
+impl Options {
+    /// The defaults of a profile.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self { profile, processing_mode: profile.default_mode(), ..Self::default() }
     }
 }
 
@@ -131,7 +142,8 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] names the field and what it must be.
-    pub fn new(options: Options) -> Result<Self, ConfigError> {
+    pub fn new(mut options: Options) -> Result<Self, ConfigError> {
+        options.processing_mode = options.profile.completed(options.processing_mode);
         for (field, got) in
             [("message_timeout", options.message_timeout), ("max_message_timeout", options.max_message_timeout)]
         {
@@ -163,7 +175,7 @@ impl Config {
                 return Err(ConfigError::DuplexWithoutTrailers(direction));
             }
         }
-        let checker = Checker::new(&options.mutation_rules)
+        let checker = Checker::new(&options.mutation_rules, options.profile)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
         let forwarding = Forwarding::new(&options.forward_rules)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;

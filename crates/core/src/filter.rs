@@ -44,6 +44,7 @@ use self::fail::Cause;
 use self::link::{Cx, Link, Stream};
 use self::side::Side;
 use crate::local_reply::RequestKind;
+use crate::profile::Misplaced;
 use crate::violation::Violation;
 use crate::wire::Reply;
 use crate::{Config, Direction, Stats};
@@ -115,9 +116,16 @@ impl Filter {
             (Stream::Closed, StreamEvent::Closed(_)) => return self.link.unsend(),
             (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
             | (Stream::Closed, StreamEvent::Reply(_)) => return,
-            (Stream::Open, StreamEvent::Reply(message)) => self.on_reply(now, Reply::from(*message)),
+            (Stream::Open, StreamEvent::Reply(message)) => {
+                let profile = self.config.options().profile;
+                self.on_reply(now, Reply::read(*message, profile));
+            }
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
+                if self.config.options().profile.early_end_fails() {
+                    self.fail(Cause::EndedEarly);
+                    return self.balance();
+                }
                 self.link.lose(true);
                 if self.request.is_away() || self.response.is_away() {
                     self.fail(Cause::BodyLost);
@@ -233,7 +241,12 @@ impl Filter {
             Reply::Immediate(immediate) => return self.on_immediate(now, *immediate),
             Reply::StreamedImmediate => Err(Violation::StreamedImmediateUnsupported.into()),
             Reply::Mode(mode) => self.on_mode(now, mode),
+            Reply::Unknown if self.config.options().profile.empty_message() == Misplaced::Ignored => Ok(false),
             Reply::Unknown => Err(Violation::Unhandled.into()),
+            Reply::Refused(violation) => {
+                self.link.stats.stream_msgs_received += u64::from(!violation.is_spurious());
+                Err(violation.into())
+            }
         };
         match handled {
             Ok(true) => self.close_if_settled(),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::headers::{Name, Value};
+use crate::profile::How;
 use crate::rules::Operation;
 use crate::violation::Violation;
 use crate::{Config, Headers};
@@ -12,7 +13,8 @@ use crate::{Config, Headers};
 pub(crate) struct Mutation {
     /// Names to remove; done first.
     pub(crate) remove: Vec<String>,
-    /// Headers to set. `None`: an entry without a header, which counts as an operation and does nothing.
+    /// Headers to set. `None`: an entry without a header or one that the profile skips, which counts as an operation
+    /// and does nothing.
     pub(crate) set: Vec<Option<SetHeader>>,
 }
 
@@ -21,7 +23,8 @@ pub(crate) struct Mutation {
 pub(crate) struct SetHeader {
     pub(crate) name: Bytes,
     pub(crate) value: Bytes,
-    pub(crate) append: bool,
+    /// An error is one of the whole mutation, once its turn comes.
+    pub(crate) how: Result<How, Violation>,
 }
 
 /// Which kind of map is changed.
@@ -65,11 +68,15 @@ impl Mutation {
 
     fn run(self, headers: &mut Headers, scope: Scope<'_>, ignored: &mut u64) -> Result<(), Violation> {
         let (options, checker) = (scope.config.options(), scope.config.checker());
+        let profile = options.profile;
         if self.remove.len() > options.max_headers || self.set.len() > options.max_headers {
             return Err(Violation::TooManyOperations);
         }
         // There is no header without a name: removing it does nothing, as in Envoy.
         for name in self.remove.into_iter().filter(|name| !name.is_empty()) {
+            if !profile.admits_name(name.as_bytes()) {
+                return Err(Violation::NoMetadata);
+            }
             let Ok(name) = Name::parse(name) else {
                 return Err(Violation::RemoveInvalidCharacter);
             };
@@ -81,9 +88,14 @@ impl Mutation {
                 *ignored += 1;
             }
         }
-        for SetHeader { name, value, append } in self.set.into_iter().flatten() {
+        for SetHeader { name, value, how } in self.set.into_iter().flatten() {
+            let how = how?;
+            let append = how == How::Append;
             if scope.drop_length && name.eq_ignore_ascii_case(b"content-length") {
                 continue;
+            }
+            if !profile.admits_name(&name) || !profile.admits_value(&name, &value) {
+                return Err(Violation::NoMetadata);
             }
             let (Ok(name), Ok(value)) = (Name::parse(name), Value::parse(value)) else {
                 return Err(Violation::SetInvalidCharacter);
@@ -102,10 +114,11 @@ impl Mutation {
             if name.is_pseudo() && !scope.part.knows(name.as_str()) {
                 continue;
             }
-            if append {
-                headers.append(name, value);
-            } else {
-                headers.set(name, value);
+            match how {
+                How::Append => headers.append(name, value),
+                How::AddIfAbsent if headers.contains(name.as_str()) => {}
+                How::OverwriteIfExists if !headers.contains(name.as_str()) => {}
+                How::Overwrite | How::AddIfAbsent | How::OverwriteIfExists => headers.set(name, value),
             }
         }
         if headers.len() > options.max_headers || headers.byte_len() > options.max_header_bytes {
@@ -133,7 +146,11 @@ mod tests {
 
     fn set(entries: &[(&'static [u8], &'static [u8], bool)]) -> Mutation {
         let set = entries.iter().map(|(name, value, append)| {
-            Some(SetHeader { name: Bytes::from_static(name), value: Bytes::from_static(value), append: *append })
+            Some(SetHeader {
+                name: Bytes::from_static(name),
+                value: Bytes::from_static(value),
+                how: Ok(if *append { How::Append } else { How::Overwrite }),
+            })
         });
         Mutation { remove: Vec::new(), set: set.collect() }
     }
@@ -256,7 +273,7 @@ mod tests {
             set: vec![Some(SetHeader {
                 name: Bytes::from_static(b"x-l"),
                 value: vec![b'v'; len].into(),
-                append: false,
+                how: Ok(How::Overwrite),
             })],
         };
         assert_eq!(run(&config(|_| ()), large(61_000)).2, Ok(()));

@@ -2,6 +2,7 @@
 
 use regex::Regex;
 
+use crate::Profile;
 use crate::headers::{Name, Value};
 
 /// Which header mutations are applied (Envoy `HeaderMutationRules`). The default is Envoy's.
@@ -142,13 +143,13 @@ impl Checker {
     ///
     /// # Errors
     /// The field, and what is wrong with the expression once anchored.
-    pub(crate) fn new(rules: &MutationRules) -> Result<Self, (&'static str, regex::Error)> {
+    pub(crate) fn new(rules: &MutationRules, profile: Profile) -> Result<Self, (&'static str, regex::Error)> {
         let anchored = |field, expression: &Option<Regex>| {
             expression.as_ref().map(whole).transpose().map_err(|error| (field, error))
         };
         Ok(Self {
-            allow_all_routing: rules.allow_all_routing,
-            allow_envoy: rules.allow_envoy,
+            allow_all_routing: rules.allow_all_routing || profile.unlocks_all_names(),
+            allow_envoy: rules.allow_envoy || profile.unlocks_all_names(),
             disallow_system: rules.disallow_system,
             disallow_all: rules.disallow_all,
             allow: anchored("mutation_rules.allow_expression", &rules.allow_expression)?,
@@ -221,7 +222,7 @@ mod tests {
     fn checker(change: impl FnOnce(&mut MutationRules)) -> Checker {
         let mut rules = MutationRules::default();
         change(&mut rules);
-        Checker::new(&rules).unwrap()
+        Checker::new(&rules, Profile::Envoy).unwrap()
     }
 
     fn regex(pattern: &str) -> Option<Regex> {

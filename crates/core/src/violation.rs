@@ -35,6 +35,16 @@ pub enum Violation {
     SetRefused,
     /// A header to remove that the rules refuse, with `disallow_is_error`.
     RemoveRefused,
+    /// A header with both `value` and `raw_value` ([`Profile::Strict`](crate::Profile)).
+    TwoValues,
+    /// An `append_action` that the API does not define (not in [`Profile::Envoy`](crate::Profile), which ignores it).
+    UnknownAppendAction,
+    /// A name or value that is no gRPC metadata of an application ([`Profile::Grpc`](crate::Profile)).
+    NoMetadata,
+    /// A body in a headers response without CONTINUE_AND_REPLACE ([`Profile::Strict`](crate::Profile)).
+    BodyInHeadersResponse,
+    /// CONTINUE_AND_REPLACE where the profile has no such thing.
+    UnexpectedReplace,
     /// A body whose length is not the `content-length` that goes with it.
     LengthMismatch,
 }
@@ -61,6 +71,11 @@ impl Violation {
             Self::RemoveInvalidCharacter => "header_mutation_remove_contains_invalid_character",
             Self::SetRefused => "header_mutation_set_headers_failed",
             Self::RemoveRefused => "header_mutation_remove_headers_failed",
+            Self::TwoValues => "header_mutation_sets_both_value_and_raw_value",
+            Self::UnknownAppendAction => "header_mutation_has_an_unknown_append_action",
+            Self::NoMetadata => "header_mutation_is_no_grpc_metadata",
+            Self::BodyInHeadersResponse => "body_in_headers_response_without_CONTINUE_AND_REPLACE",
+            Self::UnexpectedReplace => "unexpected_status_CONTINUE_AND_REPLACE,_want_CONTINUE",
             Self::LengthMismatch => "mismatch_between_content_length_and_the_length_of_the_mutated_body",
         }
     }
@@ -85,6 +100,11 @@ impl Violation {
             | Self::RemoveInvalidCharacter
             | Self::SetRefused
             | Self::RemoveRefused
+            | Self::TwoValues
+            | Self::UnknownAppendAction
+            | Self::NoMetadata
+            | Self::BodyInHeadersResponse
+            | Self::UnexpectedReplace
             | Self::LengthMismatch => false,
         }
     }

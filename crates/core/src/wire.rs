@@ -9,15 +9,16 @@ use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
-    BodyMutation, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
-    HeaderValueOption, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Metadata, ProcessingResponse,
-    ProtocolConfiguration,
+    BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
+    HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Metadata,
+    ProcessingResponse, ProtocolConfiguration,
 };
 
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
-use crate::rules::Forwarding;
-use crate::{BodyMode, Direction, Headers, Options};
+use crate::profile::Misplaced;
+use crate::violation::Violation;
+use crate::{BodyMode, Config, Direction, Headers, Options, Profile};
 
 /// What a processor said, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) enum Reply {
     Mode(ModeOverride),
     /// No member of the oneof.
     Unknown,
+    /// What the profile does not let any message say.
+    Refused(Violation),
 }
 
 /// `CommonResponse`, the content of headers and body responses.
@@ -69,12 +72,18 @@ pub(crate) struct Immediate {
     pub(crate) details: String,
 }
 
-impl From<ProcessingResponse> for Reply {
-    fn from(message: ProcessingResponse) -> Self {
-        if let Some(span) = message.override_message_timeout {
+impl Reply {
+    /// Reads a message as the profile does.
+    pub(crate) fn read(message: ProcessingResponse, profile: Profile) -> Self {
+        let common = |it| common(it, profile);
+        let mutation = |it| mutation(it, profile);
+        if let Some(span) = message.override_message_timeout.filter(|_| profile.reads_controls()) {
             return Self::Timeout(span.try_into().ok());
         }
-        let mode = message.mode_override.as_ref().map(mode_override);
+        let mode = message.mode_override.as_ref().filter(|_| profile.reads_mode_override()).map(mode_override);
+        if let Some(violation) = message.response.as_ref().and_then(|response| misplaced(response, profile)) {
+            return Self::Refused(violation);
+        }
         match message.response {
             Some(Response::RequestHeaders(reply)) => {
                 Self::Headers(Direction::Request, Common { mode, ..common(reply.response) })
@@ -90,22 +99,53 @@ impl From<ProcessingResponse> for Reply {
             Some(Response::ResponseTrailers(reply)) => {
                 Self::Trailers(Direction::Response, reply.header_mutation.map(mutation))
             }
-            Some(Response::ImmediateResponse(reply)) => Self::Immediate(Box::new(immediate(reply))),
+            Some(Response::ImmediateResponse(reply)) => Self::Immediate(Box::new(immediate(reply, profile))),
             Some(Response::StreamedImmediateResponse(_)) => Self::StreamedImmediate,
-            None => mode.map_or(Self::Unknown, Self::Mode),
+            None => mode.filter(|_| profile.reads_controls()).map_or(Self::Unknown, Self::Mode),
         }
     }
 }
 
-fn common(common: Option<CommonResponse>) -> Common {
+/// What a headers or body response says although the profile has no such thing.
+fn misplaced(response: &Response, profile: Profile) -> Option<Violation> {
+    let replaces = |common: &CommonResponse| common.status == ResponseStatus::ContinueAndReplace as i32;
+    match response {
+        Response::RequestHeaders(HeadersResponse { response: Some(common) })
+        | Response::ResponseHeaders(HeadersResponse { response: Some(common) }) => {
+            let changes_body = || body_change(common.body_mutation.clone()) != BodyChange::Keep;
+            if replaces(common) {
+                (profile.replacing() == Misplaced::Refused).then_some(Violation::UnexpectedReplace)
+            } else {
+                let refused = profile.body_in_headers_response() == Misplaced::Refused;
+                (refused && changes_body()).then_some(Violation::BodyInHeadersResponse)
+            }
+        }
+        Response::RequestBody(BodyResponse { response: Some(common) })
+        | Response::ResponseBody(BodyResponse { response: Some(common) }) => {
+            let refused = profile.replacing_in_body() == Misplaced::Refused;
+            (refused && replaces(common)).then_some(Violation::UnexpectedReplace)
+        }
+        Response::RequestHeaders(_)
+        | Response::ResponseHeaders(_)
+        | Response::RequestBody(_)
+        | Response::ResponseBody(_)
+        | Response::RequestTrailers(_)
+        | Response::ResponseTrailers(_)
+        | Response::ImmediateResponse(_)
+        | Response::StreamedImmediateResponse(_) => None,
+    }
+}
+
+fn common(common: Option<CommonResponse>, profile: Profile) -> Common {
     let Some(common) = common else {
         return Common::default();
     };
     Common {
-        replace: common.status == ResponseStatus::ContinueAndReplace as i32,
-        mutation: common.header_mutation.map(mutation),
+        replace: common.status == ResponseStatus::ContinueAndReplace as i32
+            && profile.replacing() == Misplaced::Honoured,
+        mutation: common.header_mutation.map(|it| mutation(it, profile)),
         body: body_change(common.body_mutation),
-        clear_route_cache: common.clear_route_cache,
+        clear_route_cache: common.clear_route_cache && profile.reads_controls(),
         mode: None,
     }
 }
@@ -117,8 +157,8 @@ fn mode_override(mode: &extproc_proto::ProcessingMode) -> ModeOverride {
         Ok(HeaderSendMode::Default) | Err(_) => None,
     };
     let body = |mode| match BodySendMode::try_from(mode) {
-        // GRPC is NONE in Envoy 1.40.
-        Ok(BodySendMode::None | BodySendMode::Grpc) | Err(_) => BodyMode::None,
+        Ok(BodySendMode::None) | Err(_) => BodyMode::None,
+        Ok(BodySendMode::Grpc) => BodyMode::Grpc,
         Ok(BodySendMode::Streamed) => BodyMode::Streamed,
         Ok(BodySendMode::Buffered) => BodyMode::Buffered,
         Ok(BodySendMode::BufferedPartial) => BodyMode::BufferedPartial,
@@ -143,20 +183,23 @@ fn body_change(mutation: Option<BodyMutation>) -> BodyChange {
     }
 }
 
-fn mutation(mutation: HeaderMutation) -> Mutation {
-    let set = mutation.set_headers.into_iter().map(|HeaderValueOption { header, append, .. }| {
-        let HeaderValue { key, raw_value, .. } = header?;
-        // `append_action` and `value` are ignored, as by Envoy.
-        Some(SetHeader { name: key, value: raw_value, append: append.unwrap_or(false) })
+fn mutation(mutation: HeaderMutation, profile: Profile) -> Mutation {
+    let set = mutation.set_headers.into_iter().map(|HeaderValueOption { header, append, append_action, .. }| {
+        let HeaderValue { key, value, raw_value } = header?;
+        let how = profile.how(append, append_action);
+        match profile.value(value, raw_value) {
+            Ok(value) => value.map(|value| SetHeader { name: key, value, how }),
+            Err(violation) => Some(SetHeader { name: key, value: Bytes::new(), how: Err(violation) }),
+        }
     });
     Mutation { remove: mutation.remove_headers, set: set.collect() }
 }
 
-fn immediate(reply: ImmediateResponse) -> Immediate {
+fn immediate(reply: ImmediateResponse, profile: Profile) -> Immediate {
     let status = reply.status.and_then(|status| u16::try_from(status.code).ok());
     Immediate {
         status: status.filter(|status| (200..=599).contains(status)).unwrap_or(200),
-        mutation: reply.headers.map(mutation),
+        mutation: reply.headers.map(|it| mutation(it, profile)),
         body: reply.body,
         grpc_status: reply.grpc_status.map(|status| status.status),
         details: reply.details,
@@ -168,10 +211,9 @@ pub(crate) fn headers_message(
     direction: Direction,
     headers: &Headers,
     end_of_stream: bool,
-    forwarding: &Forwarding,
+    config: &Config,
 ) -> Box<Message> {
-    let headers =
-        HttpHeaders { headers: Some(header_map(headers, forwarding)), end_of_stream, ..HttpHeaders::default() };
+    let headers = HttpHeaders { headers: Some(header_map(headers, config)), end_of_stream, ..HttpHeaders::default() };
     message(match direction {
         Direction::Request => Request::RequestHeaders(headers),
         Direction::Response => Request::ResponseHeaders(headers),
@@ -200,8 +242,8 @@ pub(crate) fn body_len(message: &Message) -> Option<(Direction, usize)> {
 }
 
 /// A trailers message.
-pub(crate) fn trailers_message(direction: Direction, trailers: &Headers, forwarding: &Forwarding) -> Box<Message> {
-    let trailers = HttpTrailers { trailers: Some(header_map(trailers, forwarding)) };
+pub(crate) fn trailers_message(direction: Direction, trailers: &Headers, config: &Config) -> Box<Message> {
+    let trailers = HttpTrailers { trailers: Some(header_map(trailers, config)) };
     message(match direction {
         Direction::Request => Request::RequestTrailers(trailers),
         Direction::Response => Request::ResponseTrailers(trailers),
@@ -228,14 +270,24 @@ fn message(request: Request) -> Box<Message> {
 }
 
 /// What the processor gets to see, in the order of the map, pseudo headers first; values in `raw_value` only.
-fn header_map(headers: &Headers, forwarding: &Forwarding) -> HeaderMap {
-    let shown = headers.iter().filter(|(name, _)| forwarding.shows(name.as_str()));
-    let wire = shown.map(|(name, value)| HeaderValue {
-        key: name.clone().into_bytes(),
-        raw_value: value.clone().into_bytes(),
-        ..HeaderValue::default()
+/// [`Profile::Agentgateway`] has the pseudo headers last and their values in `value`.
+fn header_map(headers: &Headers, config: &Config) -> HeaderMap {
+    let shown = headers.iter().filter(|(name, _)| config.forwarding().shows(name.as_str()));
+    let pseudo_last = config.options().profile.sends_pseudo_headers_last();
+    let wire = shown.map(|(name, value)| {
+        let (key, bytes) = (name.clone().into_bytes(), value.clone().into_bytes());
+        if pseudo_last && name.is_pseudo() {
+            HeaderValue { key, value: bytes, ..HeaderValue::default() }
+        } else {
+            HeaderValue { key, raw_value: bytes, ..HeaderValue::default() }
+        }
     });
-    HeaderMap { headers: wire.collect() }
+    let mut headers: Vec<_> = wire.collect();
+    if pseudo_last {
+        let pseudo = headers.iter().take_while(|header| header.key.starts_with(b":")).count();
+        headers.rotate_left(pseudo);
+    }
+    HeaderMap { headers }
 }
 
 const fn body_send_mode(mode: BodyMode) -> i32 {
@@ -260,7 +312,7 @@ mod tests {
             .into_iter()
             .map(|(n, v)| (Name::from_static(n), Value::from_static(v)))
             .collect();
-        let wire = header_map(&headers, crate::Config::new(Options::default()).unwrap().forwarding()).headers;
+        let wire = header_map(&headers, &Config::new(Options::default()).unwrap()).headers;
         let names: Vec<_> = wire.iter().map(|header| std::str::from_utf8(&header.key).unwrap()).collect();
         assert_eq!(names, [":path", ":method", "x-a", "x-b"]);
         assert!(wire.iter().all(|header| header.value.is_empty() && !header.raw_value.is_empty()));
@@ -273,7 +325,8 @@ mod tests {
             response: Some(Response::RequestTrailers(extproc_proto::TrailersResponse::default())),
             ..ProcessingResponse::default()
         };
-        assert_eq!(Reply::from(message(1, 5)), Reply::Timeout(Some(Duration::new(1, 5))));
-        assert_eq!(Reply::from(message(-1, 0)), Reply::Timeout(None));
+        let read = |message| Reply::read(message, Profile::Envoy);
+        assert_eq!(read(message(1, 5)), Reply::Timeout(Some(Duration::new(1, 5))));
+        assert_eq!(read(message(-1, 0)), Reply::Timeout(None));
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Cause {
     Grpc(GrpcStatus),
     /// A body that must be held as a whole is larger than the buffer.
     Overflow(Direction),
+    /// The processor has ended the stream OK, and the profile takes that for a failure.
+    EndedEarly,
     /// The processor has ended the stream and kept body that nobody else has.
     BodyLost,
 }
@@ -38,12 +40,20 @@ impl Filter {
     pub(super) fn fail(&mut self, cause: Cause) {
         let options = self.config.options();
         // Nothing can go on without body that only the processor has.
-        let may_open = options.failure_mode_allow && !self.request.is_away() && !self.response.is_away();
+        let profile = options.profile;
+        let may_open = options.failure_mode_allow
+            && !self.request.is_away()
+            && !self.response.is_away()
+            && profile.may_open(!self.response.is_untouched(), self.link.body_sent);
         let stats = &mut self.link.stats;
         let (opens, status, details) = match &cause {
             Cause::Overflow(direction) => return self.overflow(*direction),
             Cause::BodyLost => {
-                (false, error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
+                (false, profile.error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
+            }
+            Cause::EndedEarly => {
+                let details = "stream_ended_by_the_processor".to_owned();
+                (may_open, profile.error_status(options.status_on_error), details)
             }
             Cause::Timeout => {
                 stats.message_timeouts += 1;
@@ -53,8 +63,8 @@ impl Filter {
             Cause::Violation(violation) => {
                 stats.spurious_msgs_received += u64::from(violation.is_spurious());
                 (
-                    may_open && violation.is_spurious(),
-                    error_status(options.status_on_error),
+                    may_open && (violation.is_spurious() || profile.opens_on_bad_content()),
+                    profile.error_status(options.status_on_error),
                     violation.details().to_owned(),
                 )
             }
@@ -63,20 +73,23 @@ impl Filter {
                 // Envoy counts the end of the stream twice when it fails open.
                 stats.server_half_closed += if may_open { 2 } else { 1 };
                 let details = format!("ext_proc_error_gRPC_error_{code}{{{message}}}");
-                (may_open, error_status(options.status_on_error), details)
+                (may_open, profile.error_status(options.status_on_error), details)
             }
         };
-        if let Cause::Grpc(_) = cause {
-            self.link.lose(opens);
-        } else {
-            self.link.reset();
+        match &cause {
+            Cause::Grpc(_) => self.link.lose(opens),
+            Cause::EndedEarly => self.link.lose(true),
+            Cause::Violation(_) | Cause::Timeout | Cause::Overflow(_) | Cause::BodyLost => self.link.reset(),
         }
         if opens {
             self.link.stats.failure_mode_allowed += 1;
             self.bypass();
         } else {
             self.link.stats.immediate_responses_sent += 1;
-            let reply = LocalReply::new(self.kind.unwrap_or_default(), status, Bytes::new(), &details);
+            let violation = if let Cause::Violation(violation) = cause { Some(violation) } else { None };
+            let (kind, body) = (self.kind.unwrap_or_default(), profile.error_body(violation, &details));
+            let grpc_status = profile.error_grpc_status();
+            let reply = LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details);
             self.reply(reply, false);
         }
     }
@@ -127,9 +140,4 @@ impl Filter {
         }
         self.link.effects.push_back(Effect::LocalReply { reply, processed });
     }
-}
-
-/// `status_on_error` is honoured only when it is an error.
-const fn error_status(configured: u16) -> u16 {
-    if matches!(configured, 400..=599) { configured } else { 500 }
 }

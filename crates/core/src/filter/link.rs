@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) outgoing: VecDeque<Outgoing>,
     /// By direction: body in `outgoing` that is held nowhere else.
     pub(super) unsent: [usize; 2],
+    /// The processor was given body, of either direction.
+    pub(super) body_sent: bool,
     pub(super) effects: VecDeque<Effect>,
     pub(super) timers: Timers,
     pub(super) stats: Stats,
@@ -130,12 +132,16 @@ impl Cx<'_> {
             Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),
         }
         link.stats.stream_msgs_sent += 1;
+        link.body_sent |= wire::body_len(&message).is_some();
         link.outgoing.push_back(Outgoing::Message(message));
     }
 
     /// Starts the wait for the next answer of a direction.
     pub(super) fn expect_answer(&mut self, direction: Direction) {
-        self.link.timers.arm(direction, self.now + self.config.options().message_timeout);
+        let options = self.config.options();
+        if options.profile.has_message_timer() {
+            self.link.timers.arm(direction, self.now + options.message_timeout);
+        }
     }
 
     /// A response came that its direction was waiting for.
@@ -153,8 +159,13 @@ impl Cx<'_> {
         let Some(mutation) = mutation else {
             return Ok(());
         };
+        // Where this may fail open, nothing of a mutation that fails may stay.
+        let before = self.config.options().profile.opens_on_bad_content().then(|| headers.clone());
         let outcome = mutation.apply(headers, scope);
         self.link.stats.rejected_header_mutations += outcome.rejected;
+        if let (Err(_), Some(before)) = (outcome.result, before) {
+            *headers = before;
+        }
         outcome.result
     }
 

@@ -43,11 +43,15 @@ impl Filter {
         if !options.allow_mode_override || options.send_body_without_waiting_for_header_response || duplex {
             return None;
         }
-        let mode = mode.applied_to(base);
+        let profile = options.profile;
+        let mut mode = mode.applied_to(base);
+        mode.request_body = profile.overridden(self.request.body_mode(), mode.request_body);
+        mode.response_body = profile.overridden(self.response.body_mode(), mode.response_body);
+        let mode = profile.completed(mode);
         let equal =
             |allowed: &ProcessingMode| ProcessingMode { request_headers: mode.request_headers, ..*allowed } == mode;
         let allowed = &options.allowed_override_modes;
-        (allowed.is_empty() || allowed.iter().any(equal)).then_some(mode)
+        (allowed.is_empty() || !profile.has_override_list() || allowed.iter().any(equal)).then_some(mode)
     }
 
     fn set_mode(&mut self, now: Instant, mode: &ProcessingMode) {

@@ -114,7 +114,9 @@ pub(super) enum Unanswered {
 
 impl Mode {
     fn new(direction: Direction, mode: &ProcessingMode, options: &Options) -> Self {
-        let (headers, body) = (mode.headers(direction), mode.body(direction));
+        let headers = mode.headers(direction);
+        let body = mode.body(direction);
+        let body = if body == BodyMode::Grpc { BodyMode::None } else { body };
         let changes_length = match body {
             BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed => true,
             BodyMode::Buffered => !headers,
@@ -158,7 +160,7 @@ impl Side {
                     cx.tell_body(self.direction, held.give_body(), end);
                 }
                 if let Some(trailers) = held.trailers.as_ref().filter(|_| duplex) {
-                    cx.tell(wire::trailers_message(self.direction, trailers, cx.config.forwarding()));
+                    cx.tell(wire::trailers_message(self.direction, trailers, cx.config));
                 }
             }
             Phase::Headers(_)
@@ -176,6 +178,11 @@ impl Side {
             | Phase::Done
             | Phase::Cut(_) => {}
         }
+    }
+
+    /// How the body is sent.
+    pub(super) const fn body_mode(&self) -> BodyMode {
+        self.mode.body
     }
 
     /// Whether a headers reply is owed.

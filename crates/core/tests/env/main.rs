@@ -16,6 +16,7 @@ mod immediate;
 mod mode_override;
 mod mutations;
 mod partial;
+mod profiles;
 mod replace;
 mod routes;
 mod streamed;

@@ -26,7 +26,7 @@ impl Side {
         match self.phase {
             Phase::Start => {
                 if self.mode.headers {
-                    let message = wire::headers_message(self.direction, &headers, end, cx.config.forwarding());
+                    let message = wire::headers_message(self.direction, &headers, end, cx.config);
                     if self.mode.body == BodyMode::FullDuplexStreamed {
                         cx.tell(message);
                     } else {
@@ -154,12 +154,12 @@ impl Side {
         match &mut self.phase {
             Phase::Headers(held) => {
                 if self.mode.body == BodyMode::FullDuplexStreamed {
-                    cx.tell(wire::trailers_message(self.direction, &trailers, cx.config.forwarding()));
+                    cx.tell(wire::trailers_message(self.direction, &trailers, cx.config));
                 }
                 held.trailers = Some(trailers);
             }
             Phase::Duplex(duplex) => {
-                cx.tell(wire::trailers_message(self.direction, &trailers, cx.config.forwarding()));
+                cx.tell(wire::trailers_message(self.direction, &trailers, cx.config));
                 duplex.trailers = Some(trailers);
             }
             Phase::Discard => self.phase = Phase::Done,
@@ -199,7 +199,8 @@ impl Side {
 
     /// Sends the whole body that is held.
     pub(super) fn send_whole(&mut self, cx: &mut Cx<'_>, mut held: Held) {
-        let end = held.trailers.is_none();
+        let unsent_trailers = !self.mode.trailers && cx.config.options().profile.ends_body_before_unsent_trailers();
+        let end = held.trailers.is_none() || unsent_trailers;
         cx.send(self.direction, wire::body_message(self.direction, held.join(), end));
         self.phase = Phase::Whole(held);
     }
@@ -219,7 +220,7 @@ impl Side {
     pub(super) fn send_trailers_or_release(&mut self, cx: &mut Cx<'_>, held: Held) {
         match &held.trailers {
             Some(trailers) if self.mode.trailers => {
-                cx.send(self.direction, wire::trailers_message(self.direction, trailers, cx.config.forwarding()));
+                cx.send(self.direction, wire::trailers_message(self.direction, trailers, cx.config));
                 self.phase = Phase::Trailers(held);
             }
             Some(_) | None => self.release(held),

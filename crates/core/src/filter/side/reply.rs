@@ -9,6 +9,7 @@ use crate::filter::link::Cx;
 use crate::filter::order::Order;
 use crate::headers::Value;
 use crate::mutation::{Mutation, Part, Scope};
+use crate::profile::Misplaced;
 use crate::violation::Violation;
 use crate::wire::{BodyChange, Common};
 use crate::{BodyMode, Direction, Headers};
@@ -17,7 +18,8 @@ use crate::{BodyMode, Direction, Headers};
 pub(in crate::filter) type Last = bool;
 
 impl Side {
-    pub(in crate::filter) fn on_headers_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
+    pub(in crate::filter) fn on_headers_reply(&mut self, cx: &mut Cx<'_>, mut reply: Common) -> Result<Last, Cause> {
+        let first_piece = self.read_body_in_headers_reply(cx, &mut reply);
         let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
         let ended = self.order == Order::Ended;
         match &mut self.phase {
@@ -57,6 +59,12 @@ impl Side {
                     cx.expect_answer(self.direction);
                 } else {
                     self.proceed(cx, held);
+                    if let (Some((data, end)), Phase::Duplex(_)) = (first_piece, &self.phase) {
+                        self.out.data(data, end);
+                        if end {
+                            self.end_duplex();
+                        }
+                    }
                 }
                 Ok(true)
             }
@@ -96,6 +104,12 @@ impl Side {
     pub(in crate::filter) fn on_body_reply(&mut self, cx: &mut Cx<'_>, reply: Common) -> Result<Last, Cause> {
         match &mut self.phase {
             Phase::Chunks(_) if matches!(reply.body, BodyChange::Streamed(..)) => {
+                Err(Violation::StreamedOutsideDuplex.into())
+            }
+            Phase::Whole(_) | Phase::Partial(_)
+                if matches!(reply.body, BodyChange::Streamed(..))
+                    && cx.config.options().profile.streamed_for_whole() == Misplaced::Refused =>
+            {
                 Err(Violation::StreamedOutsideDuplex.into())
             }
             Phase::Whole(_) => self.on_whole_reply(cx, reply),
@@ -243,6 +257,14 @@ impl Side {
                     return Err(Cause::Overflow(self.direction));
                 }
             }
+            BodyChange::Streamed(body, _)
+                if cx.config.options().profile.streamed_for_whole() == Misplaced::Honoured =>
+            {
+                if let Some(headers) = &mut held.headers {
+                    headers.remove(CONTENT_LENGTH);
+                }
+                held.replace_body(body);
+            }
             // Envoy takes it for a body of no length when it checks the content-length, and for no change otherwise.
             BodyChange::Streamed(..) => {
                 if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, 0)) {
@@ -276,9 +298,11 @@ impl Side {
         if let Some(headers) = &mut partial.first.headers {
             cx.mutate(headers, reply.mutation, scope)?;
         }
-        // A streamed response changes nothing here, as in Envoy.
-        if let BodyChange::Replace(body) = reply.body {
-            partial.first.replace_body(body);
+        match (reply.body, cx.config.options().profile.streamed_for_whole()) {
+            (BodyChange::Replace(body), _) | (BodyChange::Streamed(body, _), Misplaced::Honoured) => {
+                partial.first.replace_body(body);
+            }
+            (BodyChange::Streamed(..), Misplaced::Ignored | Misplaced::Refused) | (BodyChange::Keep, _) => {}
         }
         let Partial { mut first, mut rest } = std::mem::take(partial);
         if let Some(headers) = first.headers.take() {
@@ -302,8 +326,13 @@ impl Side {
         if !duplex.sent {
             return Err(Violation::UnexpectedBody.into());
         }
-        let BodyChange::Streamed(data, end) = body else {
-            return Err(Violation::PlainInDuplex.into());
+        let (data, end) = match (body, cx.config.options().profile.plain_in_duplex()) {
+            (BodyChange::Streamed(data, end), _) => (data, end),
+            (BodyChange::Replace(data), Misplaced::Honoured) => (data, true),
+            (BodyChange::Keep, Misplaced::Honoured) => (Bytes::new(), true),
+            (BodyChange::Replace(_) | BodyChange::Keep, Misplaced::Ignored | Misplaced::Refused) => {
+                return Err(Violation::PlainInDuplex.into());
+            }
         };
         cx.accept(self.direction);
         match duplex.trailers.take_if(|_| end) {
@@ -318,6 +347,23 @@ impl Side {
             self.end_duplex();
         }
         Ok(end)
+    }
+
+    /// What a body in a headers response with CONTINUE means: nothing (Envoy), or, if there is a body, its replacement.
+    /// In FULL_DUPLEX_STREAMED a streamed one is the first piece, which is given back.
+    fn read_body_in_headers_reply(&self, cx: &Cx<'_>, reply: &mut Common) -> Option<(Bytes, bool)> {
+        let honoured = cx.config.options().profile.body_in_headers_response() == Misplaced::Honoured;
+        if reply.replace || !honoured || self.is_header_only() {
+            return None;
+        }
+        match std::mem::take(&mut reply.body) {
+            BodyChange::Keep => None,
+            BodyChange::Streamed(data, end) if self.mode.body == BodyMode::FullDuplexStreamed => Some((data, end)),
+            BodyChange::Streamed(data, _) | BodyChange::Replace(data) => {
+                (reply.replace, reply.body) = (true, BodyChange::Replace(data));
+                None
+            }
+        }
     }
 
     fn end_duplex(&mut self) {
