@@ -11,15 +11,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use extproc_core::session::{ApiMisuse, Call, Violation};
-use extproc_core::{Direction, Session};
+use extproc_core::{BodyMode, Direction, Session};
 use extproc_proto::ProcessingRequest;
 
 use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
 use self::row::Row;
-use crate::head::{Asked, MayAsk, Reach};
+use crate::blocked::{MismatchKind, Settings};
+use crate::head::{MayAsk, Reach};
 use crate::stages::{Run, Stages, panic_text};
-use crate::{End, LocalReply, LocalReplyScope, Open, Request, Response};
+use crate::{End, LocalReply, Open, Request, Response};
 
 /// One exchange: messages in, messages out, the stages' handlers between.
 pub(crate) struct Exchange<R: Run> {
@@ -27,7 +28,6 @@ pub(crate) struct Exchange<R: Run> {
     row: Row<R>,
     request: Flow<Request>,
     response: Flow<Response>,
-    scope: LocalReplyScope,
     /// A handler may be running.
     busy: bool,
 }
@@ -69,7 +69,7 @@ impl<R: Run> Exchange<R> {
         stages: &Arc<S>,
         mut open: Open,
         first: &mut ProcessingRequest,
-        scope: LocalReplyScope,
+        settings: Arc<Settings>,
     ) -> Result<Self, Failure> {
         open.observing = first.observability_mode;
         open.attributes = std::mem::take(&mut first.attributes);
@@ -81,10 +81,9 @@ impl<R: Run> Exchange<R> {
         })?;
         Ok(Self {
             session: Session::new(),
-            row: Row::new(run),
+            row: Row::new(run, settings),
             request: Flow::default(),
             response: Flow::default(),
-            scope,
             busy: false,
         })
     }
@@ -153,7 +152,7 @@ impl<R: Run> Exchange<R> {
     pub(crate) fn end(&mut self) {
         self.session.handle_end();
         if self.response.missed_body() {
-            self.row.warn_mismatch(Direction::Response, "NONE");
+            self.row.mismatch(Direction::Response, BodyMode::None, MismatchKind::NotSent);
         }
         self.row.close(End::Ok);
     }
@@ -166,7 +165,7 @@ impl<R: Run> Exchange<R> {
             _ => return,
         };
         let outbox = self.session.may_extend(direction).then(|| out.clone());
-        self.row.reach = Reach { outbox, may_ask, asked: Asked::default() };
+        self.row.reach = Reach { outbox, may_ask, ..Reach::default() };
     }
 
     async fn dispatch(&mut self, call: Call) -> Result<(), Outcome> {
@@ -219,7 +218,7 @@ fn share_request<R: Run>(row: &mut Row<R>, request: &mut Flow<Request>) {
         return;
     }
     if request.missed_body() {
-        row.warn_mismatch(Direction::Request, "NONE");
+        row.mismatch(Direction::Request, BodyMode::None, MismatchKind::NotSent);
     }
     let seen = request.headed();
     if let Some(head) = request.lend_head(row) {

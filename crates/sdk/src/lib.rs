@@ -114,6 +114,7 @@
 
 #![deny(missing_docs)]
 
+mod blocked;
 mod body;
 mod chain;
 mod exchange;
@@ -130,6 +131,7 @@ mod stop;
 pub mod testing;
 mod wrap;
 
+pub use blocked::{Blocked, Mismatch, MismatchKind, Phase, Reason, Write};
 pub use body::{
     Body, BodyError, BodyKind, ChunkIo, Dir, Event, Events, Halt, Io, Line, Lines, MessageError, Messages, MsgIo,
     MsgOut, NoBody, Out, Request, Response, Skip, Stream, TooLong, Whole, WholeIo,

@@ -20,6 +20,7 @@ use tonic_health::pb::health_server::HealthServer;
 pub use self::address::Address;
 use self::health::HealthService;
 use self::listener::Listener;
+use crate::blocked::Settings;
 use crate::service::{Force, Service};
 use crate::{BodyModes, LocalReplyScope, Stages};
 
@@ -41,7 +42,7 @@ pub struct Server<S> {
     address: Address,
     grace: Duration,
     max_message: usize,
-    scope: LocalReplyScope,
+    settings: Settings,
 }
 
 /// A server whose address is taken and which accepts as soon as it serves.
@@ -79,7 +80,7 @@ impl<S: Stages> Server<S> {
             address: Address::Tcp("0.0.0.0:50051".to_owned()),
             grace: Duration::from_secs(5),
             max_message: 16 << 20,
-            scope: LocalReplyScope::All,
+            settings: Settings::default(),
         }
     }
 
@@ -103,7 +104,7 @@ impl<S: Stages> Server<S> {
 
     /// Whose response phases a local reply passes in a chain. Default: those of all other processors.
     pub fn local_reply_scope(mut self, scope: LocalReplyScope) -> Self {
-        self.scope = scope;
+        self.settings.scope = scope;
         self
     }
 
@@ -142,7 +143,7 @@ impl<S: Stages> Server<S> {
     /// The service alone, to add to a tonic server of one's own.
     #[must_use]
     pub fn into_service(self) -> ExternalProcessorServer<Service<S>> {
-        Service::new(self.stages, self.scope, Arc::default()).into_server(self.max_message)
+        Service::new(self.stages, Arc::new(self.settings), Arc::default()).into_server(self.max_message)
     }
 
     /// Takes the address.
@@ -238,7 +239,8 @@ impl<S: Stages> Bound<S> {
         let Self { server, listener } = self;
         let (serving, health) = watch::channel(true);
         let (stop, force) = (CancellationToken::new(), Arc::new(Force::default()));
-        let service = Service::new(server.stages, server.scope, Arc::clone(&force)).into_server(server.max_message);
+        let service =
+            Service::new(server.stages, Arc::new(server.settings), Arc::clone(&force)).into_server(server.max_message);
         let router = tonic::transport::Server::builder()
             // Data planes reset streams as a matter of course; the default of 20 would close busy connections.
             .http2_max_pending_accept_reset_streams(Some(4096))

@@ -13,14 +13,15 @@ use futures_core::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use crate::blocked::Settings;
 use crate::exchange::{Exchange, Next, Outbox};
-use crate::{LocalReplyScope, Open, Stages};
+use crate::{Open, Stages};
 
 /// The service around a processor or a chain. Made by [`Server::into_service`](crate::Server::into_service), or in
 /// memory by [`Script`](crate::testing::Script).
 pub struct Service<S> {
     stages: Arc<S>,
-    scope: LocalReplyScope,
+    settings: Arc<Settings>,
     force: Arc<Force>,
 }
 
@@ -54,8 +55,8 @@ pub struct Replies {
 type Driver = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 impl<S: Stages> Service<S> {
-    pub(crate) const fn new(stages: Arc<S>, scope: LocalReplyScope, force: Arc<Force>) -> Self {
-        Self { stages, scope, force }
+    pub(crate) const fn new(stages: Arc<S>, settings: Arc<Settings>, force: Arc<Force>) -> Self {
+        Self { stages, settings, force }
     }
 
     /// Limits on messages: what data planes send in one body message, at most.
@@ -68,15 +69,15 @@ impl<S: Stages> Service<S> {
         I: Stream<Item = Result<ProcessingRequest, Status>> + Send + 'static,
     {
         let outbox = Outbox::default();
-        let (stages, scope, out) = (Arc::clone(&self.stages), self.scope, outbox.clone());
-        let exchange = Box::pin(async move { drive(stages, scope, requests, open, &out).await });
+        let (stages, settings, out) = (Arc::clone(&self.stages), Arc::clone(&self.settings), outbox.clone());
+        let exchange = Box::pin(async move { drive(stages, settings, requests, open, &out).await });
         Replies { outbox, exchange: Some(exchange), force: Arc::clone(&self.force), forced: None, waker: None }
     }
 }
 
 async fn drive<S: Stages>(
     stages: Arc<S>,
-    scope: LocalReplyScope,
+    settings: Arc<Settings>,
     requests: impl Stream<Item = Result<ProcessingRequest, Status>> + Send,
     open: Open,
     out: &Outbox,
@@ -84,7 +85,7 @@ async fn drive<S: Stages>(
     let mut requests = pin!(requests);
     let Some(mut message) = next(requests.as_mut()).await? else { return Ok(()) };
     let mut exchange =
-        Exchange::open(&stages, open, &mut message, scope).map_err(|f| Status::internal(f.to_string()))?;
+        Exchange::open(&stages, open, &mut message, settings).map_err(|f| Status::internal(f.to_string()))?;
     loop {
         let next_step = exchange.handle(message, out).await.map_err(|f| Status::internal(f.to_string()))?;
         if next_step == Next::Close {

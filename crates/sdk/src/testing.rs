@@ -57,8 +57,9 @@ pub use self::in_memory::InMemory;
 pub use self::plan::Plan;
 pub use self::play::{Play, ToDo};
 pub use self::seen::Seen;
+use crate::blocked::{Observer, Recorder, Settings};
 use crate::service::Service;
-use crate::{BodyMode, LocalReplyScope, Open, Stages};
+use crate::{Blocked, BodyMode, LocalReplyScope, Mismatch, Open, Stages};
 
 /// The messages that a data plane sends in one exchange. It can be run many times.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,10 @@ pub struct Transcript {
     pub replies: Vec<ProcessingResponse>,
     /// How the stream ended: OK or an error.
     pub status: Result<(), Status>,
+    /// What the processors wrote and the data plane did not get.
+    pub blocked: Vec<Blocked>,
+    /// Where their body kinds did not go with the body modes.
+    pub mismatches: Vec<Mismatch>,
 }
 
 impl Script {
@@ -201,21 +206,30 @@ impl Script {
 
     /// As [`run`](Self::run), keeping the processor.
     pub async fn run_shared<S: Stages>(&self, stages: &Arc<S>) -> Transcript {
-        let service = Service::new(Arc::clone(stages), self.scope, Arc::default());
+        let recorder = Arc::new(Recorder::default());
+        let observers: Vec<Arc<dyn Observer>> = vec![recorder.clone()];
+        let settings = Settings { scope: self.scope, observers };
+        let service = Service::new(Arc::clone(stages), Arc::new(settings), Arc::default());
         let requests = tokio_stream::iter(self.messages().into_iter().map(Ok));
         let mut stream = service.run(requests, Open::default());
-        let mut replies = Vec::new();
+        let (mut replies, mut status) = (Vec::new(), Ok(()));
         while let Some(reply) = stream.next().await {
             match reply {
                 Ok(reply) => replies.push(reply),
-                Err(status) => return Transcript { replies, status: Err(status) },
+                Err(error) => status = Err(error),
             }
         }
-        Transcript { replies, status: Ok(()) }
+        Transcript { replies, status, blocked: recorder.blocked(), mismatches: recorder.mismatches() }
     }
 
     fn push(self, request: Request) -> Self {
         self.message(ProcessingRequest { request: Some(request), ..ProcessingRequest::default() })
+    }
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self { replies: Vec::new(), status: Ok(()), blocked: Vec::new(), mismatches: Vec::new() }
     }
 }
 

@@ -308,7 +308,7 @@ async fn over_a_real_connection() {
         .request_body("", true);
     let requests = tokio_stream::iter(script.messages());
     let mut replies = ExternalProcessorClient::new(channel).process(requests).await.unwrap().into_inner();
-    let mut transcript = Transcript { replies: Vec::new(), status: Ok(()) };
+    let mut transcript = Transcript::default();
     while let Some(reply) = timeout(Duration::from_secs(10), replies.message()).await.unwrap().unwrap() {
         transcript.replies.push(reply);
     }

@@ -145,7 +145,7 @@ impl Call {
 }
 
 fn line(reply: ProcessingResponse) -> String {
-    Transcript { replies: vec![reply], status: Ok(()) }.lines().remove(0)
+    Transcript { replies: vec![reply], ..Transcript::default() }.lines().remove(0)
 }
 
 fn get(path: &str) -> Script {

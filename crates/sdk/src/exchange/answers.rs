@@ -8,6 +8,7 @@ use super::flow::{Flow, Payload};
 use super::way::Way;
 use super::{Failure, Outcome, Row};
 use crate::Trailers;
+use crate::blocked::MismatchKind;
 use crate::body::joined;
 use crate::head::Asked;
 use crate::stages::Run;
@@ -176,7 +177,7 @@ impl<W: Way> Flow<W> {
         }
         if !session.may_ask() {
             if here.is_some() {
-                row.warn_mismatch(W::DIRECTION, "NONE");
+                row.mismatch(W::DIRECTION, BodyMode::None, MismatchKind::NotSent);
             }
             return None;
         }

@@ -8,6 +8,7 @@ use extproc_core::{BodyMode, Headers, Session};
 use super::answers::ENDED_BY_TRAILERS;
 use super::way::Way;
 use super::{Outcome, Row};
+use crate::blocked::{MismatchKind, Reason, Write};
 use crate::body::{Body, Output, Piece, Want, joined};
 use crate::stages::Run;
 use crate::stop::Halted;
@@ -25,6 +26,8 @@ pub(super) struct Flow<W: Way> {
     /// How many have had their body phase, or have none.
     bodied: usize,
     pub(super) body: Payload,
+    /// The body mode in force, once a message behind the head came.
+    mode: BodyMode,
     /// The header message said that nothing follows.
     pub(super) last: bool,
     /// The data plane holds the head until the body is answered.
@@ -65,6 +68,7 @@ impl<W: Way> Default for Flow<W> {
             headed: 0,
             bodied: 0,
             body: Payload::Absent,
+            mode: BodyMode::None,
             last: false,
             holds: false,
             deferred: false,
@@ -115,6 +119,7 @@ impl<W: Way> Flow<W> {
         chunk: Chunk,
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
+        self.mode = mode;
         self.ensure_head(row);
         self.seen = true;
         let held = self.deferred || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
@@ -165,6 +170,7 @@ impl<W: Way> Flow<W> {
         trailers: Headers,
     ) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION).unwrap_or_default();
+        self.mode = mode;
         self.ensure_head(row);
         let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
         if self.replaced {
@@ -252,7 +258,10 @@ impl<W: Way> Flow<W> {
         let result = W::on_headers(&mut row.run, stage, &mut start).await;
         row.finish(stage, W::HEADERS, started);
         let Start { mut head, replacement, detached, reach, .. } = start;
-        let judged = row.judge(stage, result, &mut head);
+        let judged = row.judge(stage, W::HEADERS, result, &mut head);
+        for (what, reason) in reach.blocked {
+            row.block(stage, W::HEADERS, what, reason);
+        }
         let asked = reach.asked;
         row.reach.outbox = reach.outbox;
         if matches!(judged, Ok(true)) {
@@ -359,9 +368,10 @@ impl<W: Way> Flow<W> {
         let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).await;
         row.finish(stage, W::BODY, started);
         if result.is_ok() && self.gone && head.has_edits() {
+            row.block(stage, W::BODY, Write::Header, Reason::HeadGone(self.mode));
             result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
         }
-        let judged = row.judge(stage, result, &mut head);
+        let judged = row.judge(stage, W::BODY, result, &mut head);
         self.head = Some(head);
         Ok(match (judged?, piece.fallback) {
             (true, _) => piece.out,
@@ -384,7 +394,7 @@ impl<W: Way> Flow<W> {
             let started = row.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
             let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
             row.finish(stage, W::TRAILERS, started);
-            let judged = row.judge(stage, result, &mut trailers);
+            let judged = row.judge(stage, W::TRAILERS, result, &mut trailers);
             if let Some(metadata) = trailers.take_metadata() {
                 session.annotate(metadata);
             }
@@ -412,7 +422,7 @@ impl<W: Way> Flow<W> {
         }
         let wanted = (self.bodied..row.len()).any(|p| row.want(W::stage(p, row.len()), W::DIRECTION) != Want::Nothing);
         if wanted && mode == BodyMode::Grpc {
-            row.warn_mismatch(W::DIRECTION, "GRPC");
+            row.mismatch(W::DIRECTION, mode, MismatchKind::WholeOfMessages);
             return false;
         }
         wanted

@@ -23,7 +23,7 @@ impl<R: Run> Exchange<R> {
     async fn cross(&mut self, by: usize, reply: LocalReply) -> Result<LocalReply, Outcome> {
         share_request(&mut self.row, &mut self.request);
         let (mut head, mut body) = view(&reply);
-        let count = match self.scope {
+        let count = match self.row.settings.scope {
             LocalReplyScope::All => self.row.len(),
             LocalReplyScope::Earlier => by,
         };
@@ -59,7 +59,7 @@ impl<R: Run> Exchange<R> {
         let mut start = Start::new(head, body.is_empty(), Reach::default());
         let result = row.run.response_headers(stage, &mut start).await;
         let Start { mut head, replacement, detached, .. } = start;
-        if !row.judge(stage, result, &mut head)? {
+        if !row.judge(stage, Response::HEADERS, result, &mut head)? {
             return Ok((head, body));
         }
         if let Some(new) = replacement {
@@ -80,7 +80,7 @@ impl<R: Run> Exchange<R> {
         }
         let mut piece = Piece::new(body.clone(), true, false);
         let result = row.run.response_body(stage, &mut head, &mut piece).await;
-        if row.judge(stage, result, &mut head)?
+        if row.judge(stage, Response::BODY, result, &mut head)?
             && let Output::Pieces(pieces) = piece.out
         {
             body = joined(pieces);

@@ -1,13 +1,13 @@
 //! The row of stages on one exchange: which still take part, and what their failures mean.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use extproc_core::{BodyMode, Direction};
 
 use super::way::Way;
 use super::{Failure, Outcome};
+use crate::blocked::{Blocked, Mismatch, MismatchKind, Phase, Reason, Settings, Write};
 use crate::body::Want;
 use crate::head::{Asked, Reach};
 use crate::stages::Run;
@@ -20,6 +20,7 @@ pub(super) struct Row<R> {
     states: Vec<State>,
     /// What the header phases may say besides their edits.
     pub(super) reach: Reach,
+    pub(super) settings: Arc<Settings>,
     /// The request's head once it has been forwarded, and how many stages have seen it.
     request: Option<Arc<RequestHead>>,
     seen: usize,
@@ -35,8 +36,9 @@ struct State {
 }
 
 impl<R: Run> Row<R> {
-    pub(super) fn new(run: R) -> Self {
-        Self { states: vec![State::default(); run.len()], run, reach: Reach::default(), request: None, seen: 0 }
+    pub(super) fn new(run: R, settings: Arc<Settings>) -> Self {
+        let states = vec![State::default(); run.len()];
+        Self { states, run, reach: Reach::default(), settings, request: None, seen: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,7 +76,7 @@ impl<R: Run> Row<R> {
 
     /// What the next header phase may say.
     pub(super) fn lend_reach(&mut self) -> Reach {
-        Reach { outbox: self.reach.outbox.take(), may_ask: self.reach.may_ask, asked: Asked::default() }
+        Reach { outbox: self.reach.outbox.take(), may_ask: self.reach.may_ask, ..Reach::default() }
     }
 
     /// Whether a stage that has a body handler asked for no body.
@@ -122,28 +124,32 @@ impl<R: Run> Row<R> {
     }
 
     /// A handler starts; the time is taken only for the log.
-    pub(super) fn begin(&self, stage: usize, phase: &str, request_id: Option<&str>) -> Option<Instant> {
+    pub(super) fn begin(&self, stage: usize, phase: Phase, request_id: Option<&str>) -> Option<Instant> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
-        tracing::debug!(processor = self.run.name(stage), phase, request_id, "phase starts");
+        tracing::debug!(processor = self.run.name(stage), phase = phase.name(), request_id, "phase starts");
         Some(Instant::now())
     }
 
-    pub(super) fn finish(&self, stage: usize, phase: &str, started: Option<Instant>) {
+    pub(super) fn finish(&self, stage: usize, phase: Phase, started: Option<Instant>) {
         let Some(started) = started else { return };
         let duration_ns = started.elapsed().as_nanos();
-        tracing::debug!(processor = self.run.name(stage), phase, duration_ns, "phase is done");
+        tracing::debug!(processor = self.run.name(stage), phase = phase.name(), duration_ns, "phase is done");
     }
 
     /// Judges what a handler returned. `true` when its edits stand.
     pub(super) fn judge(
         &mut self,
         stage: usize,
+        phase: Phase,
         result: Result<(), Halted>,
         fields: &mut Fields,
     ) -> Result<bool, Outcome> {
         let refused = fields.take_refused();
+        if let Some(refused) = refused {
+            self.block(stage, phase, Write::Header, refused.into());
+        }
         let halted = match (result, refused) {
             (Ok(()), None) => {
                 fields.commit();
@@ -183,24 +189,19 @@ impl<R: Run> Row<R> {
         }
     }
 
-    /// The stages that want a body will not get it. Once for each name and process.
-    pub(super) fn warn_mismatch(&self, direction: Direction, mode: &str) {
-        static WARNED: Mutex<BTreeSet<(String, Direction)>> = Mutex::new(BTreeSet::new());
+    /// A write of the stage was not carried.
+    pub(super) fn block(&self, stage: usize, phase: Phase, what: Write, reason: Reason) {
+        self.settings.blocked(&Blocked { processor: self.run.name(stage).to_owned(), phase, what, reason });
+    }
+
+    /// The stages that want a body will not get it.
+    pub(super) fn mismatch(&self, direction: Direction, mode: BodyMode, what: MismatchKind) {
         for stage in 0..self.len() {
             if self.want(stage, direction) == Want::Nothing {
                 continue;
             }
-            let name = self.run.name(stage);
-            let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
-            if warned.insert((name.to_owned(), direction)) {
-                tracing::warn!(
-                    processor = name,
-                    ?direction,
-                    mode,
-                    "the processor wants bodies, but the data plane's body mode does not deliver them: its body handler is \
-                     not run; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides"
-                );
-            }
+            let processor = self.run.name(stage).to_owned();
+            self.settings.mismatch(&Mismatch { processor, direction, mode, what });
         }
     }
 

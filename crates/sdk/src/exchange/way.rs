@@ -9,14 +9,14 @@ use super::Outcome;
 use crate::body::Piece;
 use crate::stages::Run;
 use crate::stop::{Error, Halted};
-use crate::{Dir, LocalReply, Request, RequestHead, Response, ResponseHead, Start, Trailers};
+use crate::{Dir, LocalReply, Phase, Request, RequestHead, Response, ResponseHead, Start, Trailers};
 
 /// What differs between the directions.
 pub(super) trait Way: Dir<Head: Default> {
     const DIRECTION: Direction;
-    const HEADERS: &str;
-    const BODY: &str;
-    const TRAILERS: &str;
+    const HEADERS: Phase;
+    const BODY: Phase;
+    const TRAILERS: Phase;
 
     /// The stage at a position in the order of this direction: requests run first to last, responses last to first.
     fn stage(position: usize, count: usize) -> usize;
@@ -63,9 +63,9 @@ pub(super) trait Way: Dir<Head: Default> {
 
 impl Way for Request {
     const DIRECTION: Direction = Direction::Request;
-    const HEADERS: &str = "request_headers";
-    const BODY: &str = "request_body";
-    const TRAILERS: &str = "request_trailers";
+    const HEADERS: Phase = Phase::RequestHeaders;
+    const BODY: Phase = Phase::RequestBody;
+    const TRAILERS: Phase = Phase::RequestTrailers;
 
     fn stage(position: usize, _: usize) -> usize {
         position
@@ -129,9 +129,9 @@ impl Way for Request {
 
 impl Way for Response {
     const DIRECTION: Direction = Direction::Response;
-    const HEADERS: &str = "response_headers";
-    const BODY: &str = "response_body";
-    const TRAILERS: &str = "response_trailers";
+    const HEADERS: Phase = Phase::ResponseHeaders;
+    const BODY: Phase = Phase::ResponseBody;
+    const TRAILERS: Phase = Phase::ResponseTrailers;
 
     fn stage(position: usize, count: usize) -> usize {
         count - 1 - position

@@ -8,6 +8,7 @@ use extproc_core::session::BodyModes;
 use extproc_core::{BodyMode, Direction, Session};
 
 use super::{RequestHead, ResponseHead};
+use crate::blocked::{Reason, Write};
 use crate::exchange::Outbox;
 
 /// A head in its own phase, with the verbs that only this phase has. Everything of the head is reached through it.
@@ -29,6 +30,8 @@ pub(crate) struct Reach {
     pub(crate) may_ask: MayAsk,
     /// What was asked for.
     pub(crate) asked: Asked,
+    /// What could not be.
+    pub(crate) blocked: Vec<(Write, Reason)>,
 }
 
 /// Which modes a header answer may ask for; copied from the session, which handlers do not reach.
@@ -80,12 +83,14 @@ impl<H> Start<H> {
     /// together), `by` is below 1 ms, the data plane only lets us watch, or runs no timer here (FULL_DUPLEX_STREAMED,
     /// GRPC). Envoy ignores what is longer than its `max_message_timeout`, which is 0 unless configured.
     pub fn extend(&mut self, by: Duration) -> bool {
-        let Some(message) = Session::extension(by) else { return false };
-        match self.reach.outbox.take() {
-            Some(outbox) => outbox.push(message),
-            None => return false,
+        let sent = match Session::extension(by) {
+            Some(message) => self.reach.outbox.take().map(|outbox| outbox.push(message)),
+            None => None,
+        };
+        if sent.is_none() {
+            self.reach.blocked.push((Write::Extend, Reason::CannotExtend));
         }
-        true
+        sent.is_some()
     }
 
     pub(crate) const fn new(head: H, last: bool, reach: Reach) -> Self {
@@ -103,30 +108,34 @@ impl Start<RequestHead> {
     /// early, a body mode is FULL_DUPLEX_STREAMED, the headers are answered already (behind a processor that collects),
     /// FULL_DUPLEX_STREAMED is wanted in place of another mode than NONE, or GRPC is wanted. STREAMED and BUFFERED
     /// cannot be told apart in time: after asking for one in place of the other the body is served as STREAMED.
-    pub const fn ask(&mut self, mode: BodyMode) -> bool {
-        let granted = self.reach.may_ask.request[mode as usize];
-        if granted {
-            self.reach.asked.request = Some(mode);
-        }
-        granted
+    pub fn ask(&mut self, mode: BodyMode) -> bool {
+        self.reach.ask(Direction::Request, mode)
     }
 
     /// As [`ask`](Self::ask), for the response's body.
-    pub const fn ask_response(&mut self, mode: BodyMode) -> bool {
-        let granted = self.reach.may_ask.response[mode as usize];
-        if granted {
-            self.reach.asked.response = Some(mode);
-        }
-        granted
+    pub fn ask_response(&mut self, mode: BodyMode) -> bool {
+        self.reach.ask(Direction::Response, mode)
     }
 }
 
 impl Start<ResponseHead> {
     /// Asks for another mode of the response's body, as [`Start<RequestHead>::ask`](Start::ask) does for the request's.
-    pub const fn ask(&mut self, mode: BodyMode) -> bool {
-        let granted = self.reach.may_ask.response[mode as usize];
+    pub fn ask(&mut self, mode: BodyMode) -> bool {
+        self.reach.ask(Direction::Response, mode)
+    }
+}
+
+impl Reach {
+    fn ask(&mut self, direction: Direction, mode: BodyMode) -> bool {
+        let (may_ask, asked) = match direction {
+            Direction::Request => (self.may_ask.request, &mut self.asked.request),
+            Direction::Response => (self.may_ask.response, &mut self.asked.response),
+        };
+        let granted = may_ask[mode as usize];
         if granted {
-            self.reach.asked.response = Some(mode);
+            *asked = Some(mode);
+        } else {
+            self.blocked.push((Write::Ask, Reason::CannotAsk(mode)));
         }
         granted
     }

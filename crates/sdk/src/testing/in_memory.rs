@@ -13,7 +13,7 @@ use futures_core::Stream;
 use tonic::Status;
 
 use crate::service::{Replies, Service};
-use crate::{LocalReplyScope, Open, Stages};
+use crate::{Open, Stages};
 
 /// A processor or chain on one exchange of [`extproc_core::pair::Pair`]: joined with the data plane's filter in memory,
 /// under a virtual clock, it shows what client and upstream really see.
@@ -38,7 +38,7 @@ impl InMemory {
     /// The processor on a new exchange.
     pub fn new<S: Stages>(stages: &Arc<S>) -> Self {
         let requests = Requests::default();
-        let service = Service::new(Arc::clone(stages), LocalReplyScope::default(), Arc::default());
+        let service = Service::new(Arc::clone(stages), Arc::default(), Arc::default());
         let replies = service.run(requests.clone(), Open::default());
         Self { requests, replies: Some(replies) }
     }

@@ -1,0 +1,288 @@
+//! What an author wrote and the exchange could not carry, and who is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use extproc_core::{BodyMode, Direction};
+
+use crate::{LocalReplyScope, Refused};
+
+/// A phase of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names of the handlers")]
+pub enum Phase {
+    RequestHeaders,
+    RequestBody,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody,
+    ResponseTrailers,
+}
+
+/// A write of an author that this phase, body mode or data plane cannot carry. It did not reach the data plane.
+///
+/// Each goes to the log (WARN, once for each processor, phase, kind of write and reason in a process), to the metrics,
+/// and to the test kit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocked {
+    /// The name of the processor that wrote.
+    pub processor: String,
+    /// Where.
+    pub phase: Phase,
+    /// What was written.
+    pub what: Write,
+    /// Why it was not carried.
+    pub reason: Reason,
+}
+
+/// A kind of write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Write {
+    /// An edit of the head or of trailers.
+    Header,
+    /// [`RequestHead::clear_route`](crate::RequestHead::clear_route), or a path that was set.
+    ClearRoute,
+    /// [`Start::replace_body`](crate::Start::replace_body).
+    ReplaceBody,
+    /// What a body handler put out.
+    Output,
+    /// [`Start::ask`](crate::Start::ask) and `ask_response`.
+    Ask,
+    /// [`Start::extend`](crate::Start::extend).
+    Extend,
+    /// Dynamic metadata.
+    Metadata,
+    /// A [`LocalReply`](crate::LocalReply).
+    Reply,
+    /// A header of a [`LocalReply`](crate::LocalReply).
+    ReplyHeader,
+}
+
+/// Why a write was not carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// HTTP or the protocol forbids it, whatever the mode.
+    #[error(transparent)]
+    Forbidden(#[from] Refused),
+    /// The head had left when the body came, in this body mode.
+    #[error("the head has left in body mode {0}; edit it in the header phase, or use BUFFERED")]
+    HeadGone(BodyMode),
+    /// The body mode does not let a header phase replace the body.
+    #[error("body mode {0} does not let a header phase replace the body; put it out in the body phase")]
+    NoReplace(BodyMode),
+    /// The body ended with trailers, and the data plane waits for no answer that could carry more of it.
+    #[error("the body ended with trailers and no answer is left to carry more; use FULL_DUPLEX_STREAMED or BUFFERED")]
+    NoAnswerLeft,
+    /// What was put out in GRPC mode by a processor of bytes is no sequence of gRPC messages.
+    #[error("the output is no sequence of gRPC messages, which body mode GRPC needs; use the kind Messages")]
+    NotMessages,
+    /// This body mode cannot be asked for here.
+    #[error(
+        "body mode {0} cannot be asked for here: the data plane does not declare its modes, sends bodies early or in chunks, or has the headers' answer"
+    )]
+    CannotAsk(BodyMode),
+    /// A longer timeout cannot be asked for.
+    #[error("no longer timeout can be asked for: it was asked for before, is below 1 ms, or no timer runs here")]
+    CannotExtend,
+    /// No message follows that could carry it.
+    #[error("no message followed that could carry it")]
+    NothingFollows,
+    /// The client's response had begun; it was cut off instead.
+    #[error("the client's response had begun; it was cut off instead")]
+    ResponseBegun,
+}
+
+/// A processor's body kind and the data plane's body mode do not go together: see the table in the
+/// [crate's documentation](crate#the-model).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// The name of the processor.
+    pub processor: String,
+    /// Whose body.
+    pub direction: Direction,
+    /// How the body comes.
+    pub mode: BodyMode,
+    /// What the matter is.
+    pub what: MismatchKind,
+}
+
+/// How a body kind and a body mode do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum MismatchKind {
+    /// The body does not come: NONE, and no other mode could be asked for, or was granted.
+    #[error("the body does not come; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides")]
+    NotSent,
+    /// A whole body in GRPC mode, which has messages only.
+    #[error("whole bodies do not exist in GRPC mode; take Messages, or configure another mode")]
+    WholeOfMessages,
+    /// Chunks in GRPC mode.
+    #[error("chunks are whole frames in GRPC mode, and what is put out must be frames; take Messages")]
+    ChunksOfMessages,
+    /// A whole body in STREAMED, of unknown length: nothing may say where it ends.
+    #[error(
+        "in STREAMED nothing may say where a body without content-length ends, so that no part of it can be answered \
+         before the end; configure BUFFERED or FULL_DUPLEX_STREAMED"
+    )]
+    UnknownEnd,
+    /// In BUFFERED_PARTIAL only the beginning of the body came.
+    #[error("only the beginning of the body came; configure BUFFERED or FULL_DUPLEX_STREAMED")]
+    Truncated,
+}
+
+/// Who wants to know what became of an exchange's writes. One for each server, or for each test.
+pub(crate) trait Observer: Send + Sync {
+    fn blocked(&self, _: &Blocked) {}
+    fn mismatch(&self, _: &Mismatch) {}
+}
+
+/// Keeps what it is told, for tests.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    blocked: Mutex<Vec<Blocked>>,
+    mismatches: Mutex<Vec<Mismatch>>,
+}
+
+impl Recorder {
+    pub(crate) fn blocked(&self) -> Vec<Blocked> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn mismatches(&self) -> Vec<Mismatch> {
+        self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn blocked(&self, blocked: &Blocked) {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).push(blocked.clone());
+    }
+
+    fn mismatch(&self, mismatch: &Mismatch) {
+        self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).push(mismatch.clone());
+    }
+}
+
+/// What all exchanges of a service have in common. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) scope: LocalReplyScope,
+    /// Told first to last.
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+}
+
+impl Settings {
+    pub(crate) fn blocked(&self, blocked: &Blocked) {
+        if first_time(&blocked.processor, blocked.phase.name(), blocked.what.name(), blocked.reason.label()) {
+            tracing::warn!(
+                processor = blocked.processor, phase = blocked.phase.name(), what = blocked.what.name(),
+                reason = %blocked.reason, "a write was blocked"
+            );
+        }
+        self.observers.iter().for_each(|observer| observer.blocked(blocked));
+    }
+
+    pub(crate) fn mismatch(&self, mismatch: &Mismatch) {
+        let direction = match mismatch.direction {
+            Direction::Request => "request",
+            Direction::Response => "response",
+        };
+        if first_time(&mismatch.processor, direction, "mismatch", mismatch.what.label()) {
+            tracing::warn!(
+                processor = mismatch.processor, direction, mode = %mismatch.mode,
+                reason = %mismatch.what, "the processor's body kind and the data plane's body mode do not go together"
+            );
+        }
+        self.observers.iter().for_each(|observer| observer.mismatch(mismatch));
+    }
+}
+
+/// Whether this is new to the process, for what must not fill the log. What is said is bounded by names in the code.
+fn first_time(processor: &str, place: &'static str, what: &'static str, why: &'static str) -> bool {
+    static SAID: Mutex<BTreeMap<[&str; 3], BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let processors = said.entry([place, what, why]).or_default();
+    !processors.contains(processor) && processors.insert(processor.to_owned())
+}
+
+impl Phase {
+    /// As in metrics and logs: the name of the handler.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestHeaders => "request_headers",
+            Self::RequestBody => "request_body",
+            Self::RequestTrailers => "request_trailers",
+            Self::ResponseHeaders => "response_headers",
+            Self::ResponseBody => "response_body",
+            Self::ResponseTrailers => "response_trailers",
+        }
+    }
+}
+
+impl Write {
+    /// As in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::ClearRoute => "clear_route",
+            Self::ReplaceBody => "replace_body",
+            Self::Output => "output",
+            Self::Ask => "ask",
+            Self::Extend => "extend",
+            Self::Metadata => "metadata",
+            Self::Reply => "local_reply",
+            Self::ReplyHeader => "reply_header",
+        }
+    }
+}
+
+impl Reason {
+    /// As in metrics.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "forbidden",
+            Self::HeadGone(_) => "head_gone",
+            Self::NoReplace(_) => "no_replace",
+            Self::NoAnswerLeft => "no_answer_left",
+            Self::NotMessages => "not_messages",
+            Self::CannotAsk(_) => "cannot_ask",
+            Self::CannotExtend => "cannot_extend",
+            Self::NothingFollows => "nothing_follows",
+            Self::ResponseBegun => "response_begun",
+        }
+    }
+}
+
+impl MismatchKind {
+    /// As in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::WholeOfMessages => "whole_of_messages",
+            Self::ChunksOfMessages => "chunks_of_messages",
+            Self::UnknownEnd => "unknown_end",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} in {}: {}", self.what.name(), self.processor, self.phase, self.reason)
+    }
+}
