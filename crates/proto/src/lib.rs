@@ -7,7 +7,7 @@
 //!
 //! The modules mirror the protobuf packages; the messages of the service are re-exported at the root.
 //!
-//! With the feature `grpc` the service module has the tonic client and server.
+//! With the feature `grpc` the service modules have the tonic clients and servers.
 
 #![allow(
     missing_docs,
@@ -18,6 +18,7 @@
     rustdoc::broken_intra_doc_links,
     rustdoc::bare_urls,
     clippy::all,
+    clippy::too_many_lines,
     reason = "generated code"
 )]
 
@@ -69,6 +70,16 @@ pub mod envoy {
     }
 }
 
+/// The `grpc.*` protobuf packages.
+pub mod grpc {
+    pub mod health {
+        /// The health of a server and its services.
+        pub mod v1 {
+            include!("generated/grpc.health.v1.rs");
+        }
+    }
+}
+
 pub use envoy::config::common::mutation_rules::v3::HeaderMutationRules;
 pub use envoy::config::core::v3::header_value_option::HeaderAppendAction;
 pub use envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption, Metadata};
@@ -81,3 +92,7 @@ pub use prost_types;
 
 /// The path of the one RPC: `/envoy.service.ext_proc.v3.ExternalProcessor/Process`.
 pub const PROCESS_PATH: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+
+/// The services `envoy.service.ext_proc.v3.ExternalProcessor` and `grpc.health.v1.Health` with everything they name, as
+/// an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("descriptors.bin");

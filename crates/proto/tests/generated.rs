@@ -8,11 +8,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use prost::Message;
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const ROOTS: [&str; 2] =
-    ["envoy/service/ext_proc/v3/external_processor.proto", "envoy/extensions/filters/http/ext_proc/v3/ext_proc.proto"];
+const ROOTS: [&str; 3] = [
+    "envoy/service/ext_proc/v3/external_processor.proto",
+    "envoy/extensions/filters/http/ext_proc/v3/ext_proc.proto",
+    "grpc/health/v1/health.proto",
+];
+
+/// What servers tell about themselves by reflection: their services and what these need.
+const SERVED: [&str; 2] = ["envoy/service/ext_proc/v3/external_processor.proto", "grpc/health/v1/health.proto"];
 
 #[test]
 fn generated_code_is_current() {
@@ -37,6 +44,17 @@ fn generated_code_is_current() {
     for (name, text) in fresh {
         assert!(text == kept[&name], "src/generated/{name} is stale; see the head of this test");
     }
+}
+
+#[test]
+fn descriptors_are_current() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fresh = protox::compile(SERVED, [home.join("proto")]).unwrap().encode_to_vec();
+    let committed = home.join("src/descriptors.bin");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&committed, &fresh).unwrap();
+    }
+    assert!(fs::read(committed).unwrap() == fresh, "src/descriptors.bin is stale; see the head of this test");
 }
 
 fn generate(protos: &Path, out: &Path) {

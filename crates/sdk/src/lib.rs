@@ -149,7 +149,7 @@ pub use local_reply::LocalReply;
 pub use open::Open;
 pub use pairs::Pairs;
 pub use processor::{Noop, Processor};
-pub use server::{Address, Bound, ServeError, Server};
+pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
 pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};

@@ -1,27 +1,29 @@
 //! The server around a processor.
 
 mod address;
+mod bound;
+mod connection;
+mod dispatch;
 mod envoy;
 mod health;
+mod limits;
 mod listener;
 mod signal;
 
 use std::fmt;
-use std::future::{Future, pending};
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use extproc_proto::external_processor_server::ExternalProcessorServer;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tonic_health::pb::health_server::HealthServer;
 
 pub use self::address::Address;
-use self::health::HealthService;
+pub use self::bound::Bound;
+pub use self::health::{HealthHandle, UnknownProcessor};
+pub use self::limits::Limits;
 use self::listener::Listener;
 use crate::blocked::Settings;
-use crate::service::{Force, Service};
+use crate::service::Service;
 use crate::{BodyModes, LocalReplyScope, Stages};
 
 /// Serves a processor or a chain over gRPC, without TLS.
@@ -33,24 +35,23 @@ use crate::{BodyModes, LocalReplyScope, Stages};
 /// # }
 /// ```
 ///
-/// Beside `envoy.service.ext_proc.v3.ExternalProcessor` it serves `grpc.health.v1.Health` (Check and Watch, for `""`
-/// and for the processor's service). SIGTERM or SIGINT starts a graceful shutdown: health turns NOT_SERVING, new
-/// connections are refused, running exchanges get the grace period. A second signal cuts it short.
+/// Beside `envoy.service.ext_proc.v3.ExternalProcessor` it serves `grpc.health.v1.Health` (Check, Watch and List; see
+/// [`HealthHandle`]). SIGTERM or SIGINT starts a graceful shutdown: health turns NOT_SERVING, new connections are refused,
+/// running exchanges get the grace period, hooks run. A second signal cuts it short.
 #[must_use = "a server does nothing until it serves"]
 pub struct Server<S> {
     stages: Arc<S>,
     address: Address,
     grace: Duration,
-    max_message: usize,
+    drain_delay: Duration,
+    limits: Limits,
     settings: Settings,
+    health: HealthHandle,
+    on_shutdown: Vec<Hook>,
 }
 
-/// A server whose address is taken and which accepts as soon as it serves.
-#[must_use = "a server does nothing until it serves"]
-pub struct Bound<S> {
-    server: Server<S>,
-    listener: Listener,
-}
+/// What is done when a server has ended.
+type Hook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Why a server could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -67,20 +68,20 @@ pub enum ServeError {
     /// The signal handlers could not be installed.
     #[error("cannot wait for SIGTERM and SIGINT: {0}")]
     Signal(std::io::Error),
-    /// The transport failed.
-    #[error("the gRPC transport failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 impl<S: Stages> Server<S> {
     /// A server for a processor, a [`Chain`](crate::Chain), or a `Vec` of [`BoxProcessor`](crate::BoxProcessor)s.
     pub fn new(stages: S) -> Self {
         Self {
+            health: HealthHandle::new(&stages.names()),
             stages: Arc::new(stages),
             address: Address::Tcp("0.0.0.0:50051".to_owned()),
             grace: Duration::from_secs(5),
-            max_message: 16 << 20,
+            drain_delay: Duration::ZERO,
+            limits: Limits::default(),
             settings: Settings::default(),
+            on_shutdown: Vec::new(),
         }
     }
 
@@ -96,10 +97,47 @@ impl<S: Stages> Server<S> {
         self
     }
 
-    /// The longest message that is received, in bytes. It must exceed the data plane's buffer limit. Default 16 MiB.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
+    /// How long health says NOT_SERVING before connections are told to go, for load balancers that have to see it first.
+    /// It does not count as grace. Default none.
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.drain_delay = delay;
         self
+    }
+
+    /// How much it takes from data planes. Default: see [`Limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The longest message that is received, in bytes: [`Limits::max_message`]. Default 16 MiB.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.limits.max_message = bytes;
+        self
+    }
+
+    /// What to do when the last exchange has ended, or was cut off, before serving returns: to write what is kept in
+    /// memory, for example. Several run one after another, in the order given; together they get the grace period anew,
+    /// then the rest is dropped with a warning. A second signal drops them too.
+    ///
+    /// ```
+    /// use extproc::{Noop, Server};
+    ///
+    /// let server = Server::new(Noop).on_shutdown(|| async { println!("bye") });
+    /// ```
+    pub fn on_shutdown<F, H>(mut self, hook: F) -> Self
+    where
+        F: FnOnce() -> H + Send + Sync + 'static,
+        H: Future<Output = ()> + Send + 'static,
+    {
+        self.on_shutdown.push(Box::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// Says whether the processors serve, from anywhere, for as long as is needed.
+    #[must_use]
+    pub fn health_handle(&self) -> HealthHandle {
+        self.health.clone()
     }
 
     /// Whose response phases a local reply passes in a chain. Default: those of all other processors.
@@ -137,13 +175,13 @@ impl<S: Stages> Server<S> {
     /// ```
     #[must_use]
     pub fn envoy_config(&self) -> String {
-        envoy::config(self.stages.needs(), &self.address, self.max_message)
+        envoy::config(self.stages.needs(), &self.address, self.limits.max_message)
     }
 
     /// The service alone, to add to a tonic server of one's own.
     #[must_use]
     pub fn into_service(self) -> ExternalProcessorServer<Service<S>> {
-        Service::new(self.stages, Arc::new(self.settings), Arc::default()).into_server(self.max_message)
+        Service::new(self.stages, Arc::new(self.settings), Arc::default()).into_server(self.limits.max_message)
     }
 
     /// Takes the address.
@@ -152,7 +190,7 @@ impl<S: Stages> Server<S> {
     /// [`ServeError::Bind`].
     pub async fn bind(self) -> Result<Bound<S>, ServeError> {
         match Listener::bind(&self.address).await {
-            Ok(listener) => Ok(Bound { server: self, listener }),
+            Ok(listener) => Ok(Bound::new(self, listener)),
             Err(source) => Err(ServeError::Bind { address: self.address, source }),
         }
     }
@@ -174,102 +212,6 @@ impl<S: Stages> Server<S> {
     }
 }
 
-impl<S: Stages> Bound<S> {
-    /// The address that was taken, with the port that was chosen.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        self.listener.address()
-    }
-
-    /// The address, if it is TCP.
-    #[must_use]
-    pub const fn local_addr(&self) -> Option<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// The names of the processors, joined by commas.
-    #[must_use]
-    pub fn name(&self) -> String {
-        self.server.name()
-    }
-
-    /// The line that tells that it serves, for scripts that wait for it. It goes to the log at INFO too.
-    #[must_use]
-    pub fn start_line(&self) -> String {
-        format!("Starting Envoy ExternalProcessor \"{}\" at {}", self.name(), self.address())
-    }
-
-    /// Serves until SIGTERM or SIGINT; a second one cuts the grace period short.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn serve(self) -> Result<(), ServeError> {
-        let mut signals = signal::Signals::new().map_err(ServeError::Signal)?;
-        let again = CancellationToken::new();
-        let forced = again.clone();
-        let (begin, begun) = watch::channel(false);
-        let shutdown = async move {
-            let mut begun = begun;
-            // The sender lives in the other branch of the same task.
-            let _ = begun.wait_for(|begun| *begun).await;
-        };
-        let watch_signals = async {
-            signals.next().await;
-            begin.send_replace(true);
-            signals.next().await;
-            again.cancel();
-            pending::<()>().await;
-        };
-        tokio::select! {
-            result = self.run(shutdown, forced) => result,
-            () = watch_signals => Ok(()),
-        }
-    }
-
-    /// Serves until `shutdown` is ready; signals are not looked at.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn serve_with_shutdown(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
-        self.run(shutdown, CancellationToken::new()).await
-    }
-
-    async fn run(self, shutdown: impl Future<Output = ()> + Send, forced: CancellationToken) -> Result<(), ServeError> {
-        tracing::info!("{}", self.start_line());
-        let Self { server, listener } = self;
-        let (serving, health) = watch::channel(true);
-        let (stop, force) = (CancellationToken::new(), Arc::new(Force::default()));
-        let service =
-            Service::new(server.stages, Arc::new(server.settings), Arc::clone(&force)).into_server(server.max_message);
-        let router = tonic::transport::Server::builder()
-            // Data planes reset streams as a matter of course; the default of 20 would close busy connections.
-            .http2_max_pending_accept_reset_streams(Some(4096))
-            .add_service(HealthServer::new(HealthService::new(health)))
-            .add_service(service);
-        let mut transport = std::pin::pin!(listener.serve(router, stop.clone().cancelled_owned()));
-        tokio::select! {
-            result = &mut transport => return Ok(result?),
-            () = shutdown => {}
-        }
-        tracing::info!("Starting graceful shutdown, grace period {:?}", server.grace);
-        serving.send_replace(false);
-        stop.cancel();
-        tokio::select! {
-            result = &mut transport => return Ok(result?),
-            () = tokio::time::sleep(server.grace) => {}
-            () = forced.cancelled() => {}
-        }
-        tracing::warn!("exchanges still running are cut off");
-        force.cut();
-        // The cut streams end with UNAVAILABLE; a client that does not read them is not waited for.
-        let _ = tokio::time::timeout(FLUSH, transport).await;
-        Ok(())
-    }
-}
-
-/// How long a forced shutdown lets the last frames leave.
-const FLUSH: Duration = Duration::from_millis(250);
-
 impl<S: Stages> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("name", &self.name()).field("address", &self.address).finish_non_exhaustive()
@@ -279,11 +221,5 @@ impl<S: Stages> fmt::Debug for Server<S> {
 impl<S: Stages> fmt::Display for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
-    }
-}
-
-impl<S: Stages> fmt::Debug for Bound<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("name", &self.name()).field("address", self.address()).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use extproc::proto::external_processor_client::ExternalProcessorClient;
+use extproc::proto::grpc::health::v1::HealthCheckRequest;
+use extproc::proto::grpc::health::v1::health_check_response::ServingStatus;
+use extproc::proto::grpc::health::v1::health_client::HealthClient;
 use extproc::proto::{ProcessingRequest, ProcessingResponse};
 use extproc::testing::{Script, Transcript};
 use extproc::{
@@ -19,9 +22,6 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 const LIMIT: Duration = Duration::from_secs(10);
 const GET: [(&str, &str); 2] = [(":method", "GET"), (":path", "/a")];

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use extproc::proto::external_processor_client::ExternalProcessorClient;
+use extproc::proto::grpc::health::v1::HealthCheckRequest;
+use extproc::proto::grpc::health::v1::health_check_response::ServingStatus;
+use extproc::proto::grpc::health::v1::health_client::HealthClient;
 use extproc::testing::Script;
 use extproc::{Address, BodyMode, RequestHead, Server, Start, Stop, processor};
 use tokio::sync::{Notify, mpsc};
@@ -13,9 +16,6 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::Endpoint;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -1,29 +1,30 @@
 //! TCP and unix sockets.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::{Router, TcpIncoming};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tonic::transport::server::TcpConnectInfo;
 
 use super::Address;
 
 /// A socket that is listened on.
 pub(super) struct Listener {
-    socket: Socket,
+    socket: Listening,
     address: Address,
 }
 
-enum Socket {
+enum Listening {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, SocketFile),
+    Unix { listener: UnixListener, _file: SocketFile },
 }
 
-/// Removes the file when the server is gone.
+/// Removes the file when the server no longer listens.
 struct SocketFile(PathBuf);
 
 impl Listener {
@@ -32,15 +33,13 @@ impl Listener {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let local = listener.local_addr()?;
-                Ok(Self { socket: Socket::Tcp(listener, local), address: local.into() })
+                Ok(Self { socket: Listening::Tcp(listener, local), address: local.into() })
             }
             Address::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
-                Ok(Self {
-                    socket: Socket::Unix(listener, SocketFile(path.clone())),
-                    address: Address::Unix(path.clone()),
-                })
+                let socket = Listening::Unix { listener, _file: SocketFile(path.clone()) };
+                Ok(Self { socket, address: Address::Unix(path.clone()) })
             }
         }
     }
@@ -51,23 +50,23 @@ impl Listener {
 
     pub(super) const fn local_addr(&self) -> Option<SocketAddr> {
         match &self.socket {
-            Socket::Tcp(_, local) => Some(*local),
-            Socket::Unix(..) => None,
+            Listening::Tcp(_, local) => Some(*local),
+            Listening::Unix { .. } => None,
         }
     }
 
-    pub(super) async fn serve(
-        self,
-        router: Router,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        match self.socket {
-            Socket::Tcp(listener, _) => {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                router.serve_with_incoming_shutdown(incoming, stop).await
+    pub(super) async fn accept(&self) -> io::Result<(Socket, TcpConnectInfo)> {
+        match &self.socket {
+            Listening::Tcp(listener, local) => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are small: without this each waits for an acknowledgement, up to 40 ms. Fails only on a
+                // connection that is gone already.
+                let _ = stream.set_nodelay(true);
+                Ok((Socket::Tcp(stream), TcpConnectInfo { local_addr: Some(*local), remote_addr: Some(peer) }))
             }
-            Socket::Unix(listener, _file) => {
-                router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await
+            Listening::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Socket::Unix(stream), TcpConnectInfo { local_addr: None, remote_addr: None }))
             }
         }
     }
@@ -90,5 +89,59 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // Gone already, or not ours to remove any more: nothing to do about it here.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! of_socket {
+    ($self:ident, $socket:ident => $call:expr) => {
+        match $self.get_mut() {
+            Socket::Tcp(stream) => {
+                let $socket = Pin::new(stream);
+                $call
+            }
+            Socket::Unix(stream) => {
+                let $socket = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, socket => socket.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        of_socket!(self, socket => socket.poll_write(cx, data))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, socket => socket.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, socket => socket.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_socket!(self, socket => socket.poll_write_vectored(cx, data))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 }
