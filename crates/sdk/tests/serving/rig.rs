@@ -125,7 +125,7 @@ impl Call {
     /// Takes the answer to [`get`](Self::get) and sees that it is what the processor says.
     pub(crate) async fn answered(&mut self) {
         let reply = self.reply().await.unwrap().unwrap();
-        let lines = Transcript { replies: vec![reply], status: Ok(()) }.lines();
+        let lines = Transcript { replies: vec![reply], ..Transcript::default() }.lines();
         assert_eq!(lines, ["request_headers x-gated=1"]);
     }
 }
