@@ -1,9 +1,7 @@
 //! `extproc call`: one exchange with a processor, played by the same engine as the gateway's.
 
-mod dialogue;
 mod exchange;
 mod report;
-mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +9,14 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::ValueEnum;
+use extproc::testing::{Exchange, Plan};
 use extproc_core::{BodyMode, Config, Options, ProcessingMode};
-use extproc_proto::external_processor_client::ExternalProcessorClient;
+use tonic::metadata::MetadataMap;
 
+use crate::dialogue::{self, story};
 use crate::failure::{Failure, Outcome};
 use crate::peer;
-use dialogue::Dialogue;
-use exchange::Message;
+use crate::text::YELLOW;
 
 /// Play the data plane against a processor and print the conversation
 ///
@@ -113,14 +112,14 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let config = args.config().map_err(Failure::usage)?;
     let request = args.request().map_err(Failure::Usage)?;
     let response = args.response().map_err(Failure::Usage)?;
-    let endpoint = peer::endpoint(&args.address).map_err(Failure::Usage)?;
-    let hint = || format!("no processor answers at {0}; start one: extproc serve trivial --listen {0}", args.address);
-    let channel = endpoint.connect().await.with_context(hint)?;
-    // The gateway takes messages of any size too.
-    let client = ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX);
-    let log = Dialogue::new(Arc::new(config), client, request.clone(), response.clone(), args.chunk).run().await?;
-    crate::text::print(report::render(&log, &request, &response));
-    match log.verdict() {
+    let processor = peer::connect(&args.address).await?;
+    let exchange = Exchange::new(request).answered(response);
+    let log = dialogue::play(&Arc::new(config), &exchange, &processor, &MetadataMap::new(), None).await?;
+    crate::text::print(story::render(&log));
+    for warning in report::warnings(&log) {
+        crate::text::println(format_args!("{YELLOW}warning:{YELLOW:#} {warning}"));
+    }
+    match report::verdict(&log) {
         Some(broken) => Err(Failure::Ran(anyhow::Error::msg(broken))),
         None => Ok(()),
     }
@@ -144,14 +143,14 @@ impl Args {
         })
     }
 
-    fn request(&self) -> anyhow::Result<Message> {
+    fn request(&self) -> anyhow::Result<Plan> {
         let body = self.data.as_deref().map(body).transpose()?.unwrap_or_default();
         let usual = if self.data.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(usual);
         exchange::request(method, &self.url, &self.headers, body, &self.trailers)
     }
 
-    fn response(&self) -> anyhow::Result<Message> {
+    fn response(&self) -> anyhow::Result<Plan> {
         exchange::response(self.status, &self.response_headers, body(&self.response_data)?, &self.response_trailers)
     }
 }

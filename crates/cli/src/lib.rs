@@ -6,6 +6,7 @@
 mod call;
 mod conform;
 mod demo;
+mod dialogue;
 mod echo;
 mod failure;
 mod gateway;
@@ -16,6 +17,7 @@ mod peer;
 mod sample;
 mod serve;
 mod shutdown;
+mod test;
 mod text;
 
 use std::process::ExitCode;
@@ -46,6 +48,7 @@ enum Command {
     Gateway(gateway::Args),
     Health(health::Args),
     Serve(serve::Args),
+    Test(test::Args),
 }
 
 impl Command {
@@ -53,7 +56,7 @@ impl Command {
     const fn log_level(&self) -> &'static str {
         match self {
             Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
-            Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) => "error",
+            Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) | Self::Test(_) => "error",
         }
     }
 }
@@ -84,6 +87,7 @@ fn run(command: Command) -> Outcome {
             Command::Gateway(args) => gateway::run(args).await,
             Command::Health(args) => health::run(args).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Test(args) => test::run(args).await,
         }
     })
 }

@@ -5,6 +5,16 @@ use std::time::Duration;
 use anyhow::Context;
 use tonic::transport::Endpoint;
 
+use crate::dialogue::Processor;
+use crate::failure::{Failure, Outcome};
+
+/// Connects to a processor.
+pub(crate) async fn connect(address: &str) -> Outcome<Processor> {
+    let endpoint = endpoint(address).map_err(Failure::Usage)?;
+    let hint = || format!("no processor answers at {address}; start one: extproc serve trivial --listen {address}");
+    Ok(Processor::connect(&endpoint).await.with_context(hint)?)
+}
+
 /// An address to connect to.
 pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };

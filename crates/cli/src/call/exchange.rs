@@ -4,36 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use anyhow::Context;
 use bytes::Bytes;
+use extproc::testing::Plan;
 use extproc_core::Headers;
-use extproc_core::filter::HttpEvent;
 use extproc_core::headers::{Name, Value};
-
-use crate::text::Fields;
-
-/// A whole request or response.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Message {
-    pub(super) headers: Headers,
-    pub(super) body: Bytes,
-    pub(super) trailers: Headers,
-}
-
-impl Message {
-    /// As it arrives at a filter.
-    pub(super) fn events(&self, chunk: usize) -> Vec<HttpEvent> {
-        let (body, trailers) = (!self.body.is_empty(), !self.trailers.is_empty());
-        let mut events = vec![HttpEvent::Headers(self.headers.clone(), !body && !trailers)];
-        let mut rest = self.body.clone();
-        while !rest.is_empty() {
-            let piece = rest.split_to(chunk.max(1).min(rest.len()));
-            events.push(HttpEvent::Data(piece, rest.is_empty() && !trailers));
-        }
-        if trailers {
-            events.push(HttpEvent::Trailers(self.trailers.clone()));
-        }
-        events
-    }
-}
 
 /// What Envoy would see of a request: pseudo headers, the id and the scheme that it adds, the given headers.
 pub(super) fn request(
@@ -42,7 +15,7 @@ pub(super) fn request(
     headers: &[String],
     body: Bytes,
     trailers: &[String],
-) -> anyhow::Result<Message> {
+) -> anyhow::Result<Plan> {
     let uri: http::Uri = url.parse().with_context(|| format!("{url:?} is not a path or a URL"))?;
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     http::Method::from_bytes(method.as_bytes()).with_context(|| format!("{method:?} is not a method"))?;
@@ -64,11 +37,11 @@ pub(super) fn request(
         all.append(Name::from_static("x-request-id"), Value::parse(request_id())?);
     }
     let trailers = fields(trailers)?;
-    Ok(measured(Message { headers: all, body, trailers }))
+    Ok(plan(all, body, trailers))
 }
 
 /// A response of the upstream.
-pub(super) fn response(status: u16, headers: &[String], body: Bytes, trailers: &[String]) -> anyhow::Result<Message> {
+pub(super) fn response(status: u16, headers: &[String], body: Bytes, trailers: &[String]) -> anyhow::Result<Plan> {
     anyhow::ensure!((200..600).contains(&status), "{status} is not the status of a final response; give 200 to 599");
     let mut all = Headers::new();
     all.append(Name::from_static(":status"), Value::from(u64::from(status)));
@@ -78,21 +51,12 @@ pub(super) fn response(status: u16, headers: &[String], body: Bytes, trailers: &
     if !body.is_empty() && !all.contains("content-type") {
         all.append(Name::from_static("content-type"), Value::from_static("text/plain"));
     }
-    Ok(measured(Message { headers: all, body, trailers: fields(trailers)? }))
-}
-
-/// Headers as people write them.
-pub(super) fn readable(headers: &Headers) -> Fields {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), crate::text::preview(value.as_bytes()))).collect()
+    Ok(plan(all, body, fields(trailers)?))
 }
 
 /// With trailers a message is chunked, and has no length.
-fn measured(mut message: Message) -> Message {
-    let chunked = !message.trailers.is_empty();
-    if !message.body.is_empty() && !chunked && !message.headers.contains("content-length") {
-        message.headers.append(Name::from_static("content-length"), Value::from(message.body.len() as u64));
-    }
-    message
+fn plan(headers: Headers, body: Bytes, trailers: Headers) -> Plan {
+    Plan::of(headers).body(body).trailers((!trailers.is_empty()).then_some(trailers))
 }
 
 fn fields(lines: &[String]) -> anyhow::Result<Headers> {
@@ -125,7 +89,7 @@ fn request_id() -> String {
 mod tests {
     use super::*;
 
-    fn message(url: &str, headers: &[&str], body: &'static str) -> anyhow::Result<Message> {
+    fn message(url: &str, headers: &[&str], body: &'static str) -> anyhow::Result<Plan> {
         let headers: Vec<String> = headers.iter().map(|line| (*line).to_owned()).collect();
         request("PUT", url, &headers, Bytes::from_static(body.as_bytes()), &[])
     }
@@ -133,7 +97,7 @@ mod tests {
     #[test]
     fn requests() {
         let message = message("http://up.example/a?b", &["X-A: 1", "host: h:8"], "abc").expect("valid");
-        let head = &message.headers;
+        let head = message.headers();
         for (name, value) in [
             (":method", Some("PUT")),
             (":path", Some("/a?b")),
@@ -159,12 +123,5 @@ mod tests {
             let error = message(url, &[header], "").expect_err(header);
             assert!(format!("{error:#}").contains(part), "{error:#}");
         }
-    }
-
-    #[test]
-    fn bodies_are_cut() {
-        let message = message("/", &[], "abcde").expect("valid");
-        let pieces: Vec<String> = message.events(2).iter().skip(1).map(|event| format!("{event:?}")).collect();
-        assert_eq!(pieces, ["Data(b\"ab\", false)", "Data(b\"cd\", false)", "Data(b\"e\", true)"]);
     }
 }

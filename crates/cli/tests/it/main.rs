@@ -5,6 +5,7 @@
 mod http;
 mod process;
 
+mod cases;
 mod conform;
 mod echo;
 mod gateway;
