@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use extproc_core::{BodyMode, Direction};
 
-use crate::{LocalReplyScope, Refused};
+use crate::{LocalReplyScope, Metrics, Refused};
 
 /// A phase of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,6 +174,7 @@ pub(crate) struct Settings {
     pub(crate) scope: LocalReplyScope,
     /// Told first to last.
     pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Settings {
@@ -211,6 +212,16 @@ fn first_time(processor: &str, place: &'static str, what: &'static str, why: &'s
 }
 
 impl Phase {
+    /// All six, in the order of an exchange.
+    pub const ALL: [Self; 6] = [
+        Self::RequestHeaders,
+        Self::RequestBody,
+        Self::RequestTrailers,
+        Self::ResponseHeaders,
+        Self::ResponseBody,
+        Self::ResponseTrailers,
+    ];
+
     /// As in metrics and logs: the name of the handler.
     #[must_use]
     pub const fn name(self) -> &'static str {

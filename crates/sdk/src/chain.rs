@@ -59,8 +59,8 @@ impl<S: Stages> Stages for Chain<S> {
         S::open(&stages.0, open)
     }
 
-    fn names(&self) -> String {
-        self.0.names()
+    fn each_name(&self, visit: &mut dyn FnMut(&str)) {
+        self.0.each_name(visit);
     }
 
     fn needs(&self) -> BodyModes {
@@ -76,8 +76,9 @@ impl<A: Stages, B: Stages> Stages for Link<A, B> {
         LinkRun { split: first.len(), first, second: B::open(&stages.second, open) }
     }
 
-    fn names(&self) -> String {
-        format!("{},{}", self.first.names(), self.second.names())
+    fn each_name(&self, visit: &mut dyn FnMut(&str)) {
+        self.first.each_name(visit);
+        self.second.each_name(visit);
     }
 
     fn needs(&self) -> BodyModes {

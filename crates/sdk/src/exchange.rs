@@ -3,10 +3,12 @@
 mod answers;
 mod flow;
 mod local;
+mod noted;
 mod outbox;
 mod row;
 mod way;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -17,9 +19,10 @@ use extproc_proto::ProcessingRequest;
 use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
 use self::row::Row;
-use crate::blocked::{MismatchKind, Settings};
+use crate::blocked::{MismatchKind, Reason, Settings, Write};
 use crate::head::{MayAsk, Reach};
 use crate::stages::{Run, Stages, panic_text};
+use crate::telemetry::Record;
 use crate::{End, LocalReply, Open, Request, Response};
 
 /// One exchange: messages in, messages out, the stages' handlers between.
@@ -70,18 +73,19 @@ impl<R: Run> Exchange<R> {
         mut open: Open,
         first: &mut ProcessingRequest,
         settings: Arc<Settings>,
+        mut record: Record,
     ) -> Result<Self, Failure> {
         open.observing = first.observability_mode;
         open.attributes = std::mem::take(&mut first.attributes);
         open.metadata = first.metadata_context.take().unwrap_or_default();
         open.protocol = first.protocol_config.and_then(|config| Session::read_protocol(config).ok());
         let run = catch_unwind(AssertUnwindSafe(|| S::open(stages, &open))).map_err(|payload| {
-            tracing::error!(processor = stages.names(), panic = panic_text(&*payload), "open panicked");
+            record.open_panicked(panic_text(&*payload));
             Failure::Stage(stages.names())
         })?;
         Ok(Self {
             session: Session::new(),
-            row: Row::new(run, settings),
+            row: Row::new(run, settings, record),
             request: Flow::default(),
             response: Flow::default(),
             busy: false,
@@ -96,11 +100,12 @@ impl<R: Run> Exchange<R> {
         self.busy = true;
         let result = match self.session.handle(message) {
             Ok(call) => {
+                noted::came(&self.row.record, &call);
                 self.reach(&call, out);
                 self.dispatch(call).await
             }
             Err(violation) => {
-                tracing::warn!(%violation, "the data plane broke the protocol");
+                self.row.record.violation(&violation);
                 Err(Outcome::Fail(violation.into()))
             }
         };
@@ -122,22 +127,28 @@ impl<R: Run> Exchange<R> {
             && let Err(outcome) = result
         {
             // An error on the stream would reach the client even here; the exchange is over for the processor alone.
-            self.row.close(if matches!(outcome, Outcome::Fail(_)) { End::Failed } else { End::Ok });
+            let failed = matches!(outcome, Outcome::Fail(_));
+            if failed {
+                self.row.record.stream_failed();
+            }
+            self.row.close(if failed { End::Failed } else { End::Ok });
             return Ok(Next::Close);
         }
         let failure = match result {
             Ok(()) => None,
-            Err(Outcome::Reply { reply, .. }) => self.send_reply(reply).err(),
-            Err(Outcome::Cut) => self.session.cut("processor_cut").err().map(Failure::Misuse),
+            Err(Outcome::Reply { by, reply }) => self.send_reply(by, reply).err(),
+            Err(Outcome::Cut) => self.cut("processor_cut").err(),
             Err(Outcome::Fail(failure)) => Some(failure),
         };
         while let Some(reply) = self.session.poll_reply() {
+            noted::sent(&self.row.record, &reply);
             out.push(reply);
         }
         if let Some(failure) = failure {
             if let Failure::Misuse(misuse) = &failure {
-                tracing::error!(%misuse, "an answer did not fit the session");
+                self.row.record.internal(misuse);
             }
+            self.row.record.stream_failed();
             self.row.close(End::Failed);
             return Err(failure);
         }
@@ -155,6 +166,12 @@ impl<R: Run> Exchange<R> {
             self.row.mismatch(Direction::Response, BodyMode::None, MismatchKind::NotSent);
         }
         self.row.close(End::Ok);
+    }
+
+    /// Takes the end of a request stream that broke.
+    pub(crate) fn broken(&mut self, error: &dyn fmt::Display) {
+        self.row.record.transport_failed(error);
+        self.end();
     }
 
     /// Sets what header phases may say to this message.
@@ -194,15 +211,24 @@ impl<R: Run> Exchange<R> {
         }
     }
 
-    fn send_reply(&mut self, reply: LocalReply) -> Result<(), Failure> {
+    fn send_reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Failure> {
+        let (status, details) = (reply.status(), reply.reason().to_owned());
         match self.session.reply(reply.into_immediate()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.row.record.local_reply(by, status, &details);
+                Ok(())
+            }
             Err(ApiMisuse::ResponseBegun) => {
-                tracing::warn!("a local reply came after the response had begun; the response is cut off");
-                self.session.cut("response_already_begun").map_err(Failure::Misuse)
+                self.row.block(by, self.row.record.phase(), Write::Reply, Reason::ResponseBegun);
+                self.cut("response_already_begun")
             }
             Err(misuse) => Err(Failure::Misuse(misuse)),
         }
+    }
+
+    fn cut(&mut self, details: &str) -> Result<(), Failure> {
+        self.row.record.cut();
+        self.session.cut(details).map_err(Failure::Misuse)
     }
 }
 

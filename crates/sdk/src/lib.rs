@@ -128,6 +128,7 @@ mod server;
 mod service;
 mod stages;
 mod stop;
+mod telemetry;
 pub mod testing;
 mod wrap;
 
@@ -153,6 +154,7 @@ pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, Unkno
 pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};
+pub use telemetry::Metrics;
 pub use wrap::{Policy, Reveal};
 
 /// Whose response phases a local reply passes in a chain, before it goes to the client.

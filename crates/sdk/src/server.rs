@@ -24,7 +24,7 @@ pub use self::limits::Limits;
 use self::listener::Listener;
 use crate::blocked::Settings;
 use crate::service::Service;
-use crate::{BodyModes, LocalReplyScope, Stages};
+use crate::{BodyModes, LocalReplyScope, Metrics, Stages};
 
 /// Serves a processor or a chain over gRPC, without TLS.
 ///
@@ -143,6 +143,12 @@ impl<S: Stages> Server<S> {
     /// Whose response phases a local reply passes in a chain. Default: those of all other processors.
     pub fn local_reply_scope(mut self, scope: LocalReplyScope) -> Self {
         self.settings.scope = scope;
+        self
+    }
+
+    /// Counts into these metrics. Default: into metrics of its own.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.settings.metrics = metrics.clone();
         self
     }
 

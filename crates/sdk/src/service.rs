@@ -15,6 +15,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::blocked::Settings;
 use crate::exchange::{Exchange, Next, Outbox};
+use crate::telemetry::{Counts, Record};
 use crate::{Open, Stages};
 
 /// The service around a processor or a chain. Made by [`Server::into_service`](crate::Server::into_service), or in
@@ -23,6 +24,7 @@ pub struct Service<S> {
     stages: Arc<S>,
     settings: Arc<Settings>,
     force: Arc<Force>,
+    counts: Arc<Counts>,
 }
 
 /// Ends all exchanges of a server that is forced down.
@@ -55,8 +57,8 @@ pub struct Replies {
 type Driver = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 impl<S: Stages> Service<S> {
-    pub(crate) const fn new(stages: Arc<S>, settings: Arc<Settings>, force: Arc<Force>) -> Self {
-        Self { stages, settings, force }
+    pub(crate) fn new(stages: Arc<S>, settings: Arc<Settings>, force: Arc<Force>) -> Self {
+        Self { counts: settings.metrics.counts(&*stages), stages, settings, force }
     }
 
     /// Limits on messages: what data planes send in one body message, at most.
@@ -70,7 +72,8 @@ impl<S: Stages> Service<S> {
     {
         let outbox = Outbox::default();
         let (stages, settings, out) = (Arc::clone(&self.stages), Arc::clone(&self.settings), outbox.clone());
-        let exchange = Box::pin(async move { drive(stages, settings, requests, open, &out).await });
+        let record = Record::new(Arc::clone(&self.counts));
+        let exchange = Box::pin(async move { drive(stages, settings, requests, open, &out, record).await });
         Replies { outbox, exchange: Some(exchange), force: Arc::clone(&self.force), forced: None, waker: None }
     }
 }
@@ -81,11 +84,19 @@ async fn drive<S: Stages>(
     requests: impl Stream<Item = Result<ProcessingRequest, Status>> + Send,
     open: Open,
     out: &Outbox,
+    mut record: Record,
 ) -> Result<(), Status> {
     let mut requests = pin!(requests);
-    let Some(mut message) = next(requests.as_mut()).await? else { return Ok(()) };
+    let mut message = match next(requests.as_mut()).await {
+        Ok(Some(message)) => message,
+        Ok(None) => return Ok(()),
+        Err(status) => {
+            record.transport_failed(&status);
+            return Err(status);
+        }
+    };
     let mut exchange =
-        Exchange::open(&stages, open, &mut message, settings).map_err(|f| Status::internal(f.to_string()))?;
+        Exchange::open(&stages, open, &mut message, settings, record).map_err(|f| Status::internal(f.to_string()))?;
     loop {
         let next_step = exchange.handle(message, out).await.map_err(|f| Status::internal(f.to_string()))?;
         if next_step == Next::Close {
@@ -99,7 +110,7 @@ async fn drive<S: Stages>(
                 return Ok(());
             }
             Err(status) => {
-                exchange.end();
+                exchange.broken(&status);
                 return Err(status);
             }
         }
@@ -114,10 +125,7 @@ async fn next(
         None => Ok(None),
         Some(Ok(message)) => Ok(Some(message)),
         Some(Err(status)) if status.code() == Code::Cancelled => Ok(None),
-        Some(Err(status)) => {
-            tracing::debug!(%status, "the data plane's stream failed");
-            Err(status)
-        }
+        Some(Err(status)) => Err(status),
     }
 }
 

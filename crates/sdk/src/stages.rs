@@ -24,7 +24,19 @@ pub trait Stages: Send + Sync + Sized + 'static {
     fn open(stages: &Arc<Self>, open: &Open) -> Self::Run;
 
     /// The names of the processors, joined by commas.
-    fn names(&self) -> String;
+    fn names(&self) -> String {
+        let mut names = String::new();
+        self.each_name(&mut |name| {
+            if !names.is_empty() {
+                names.push(',');
+            }
+            names.push_str(name);
+        });
+        names
+    }
+
+    #[doc(hidden)]
+    fn each_name(&self, visit: &mut dyn FnMut(&str));
 
     /// The body modes that a data plane should use: NONE where no processor wants the body, BUFFERED where one wants it
     /// [`Whole`](crate::Whole), the only mode that carries everything such a handler may do in every data plane, and
@@ -100,8 +112,8 @@ impl<P: Processor> Stages for P {
         }
     }
 
-    fn names(&self) -> String {
-        self.name().to_owned()
+    fn each_name(&self, visit: &mut dyn FnMut(&str)) {
+        visit(self.name());
     }
 
     fn needs(&self) -> BodyModes {

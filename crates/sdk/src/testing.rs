@@ -59,7 +59,7 @@ pub use self::play::{Play, ToDo};
 pub use self::seen::Seen;
 use crate::blocked::{Observer, Recorder, Settings};
 use crate::service::Service;
-use crate::{Blocked, BodyMode, LocalReplyScope, Mismatch, Open, Stages};
+use crate::{Blocked, BodyMode, LocalReplyScope, Metrics, Mismatch, Open, Stages};
 
 /// The messages that a data plane sends in one exchange. It can be run many times.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,7 @@ pub struct Script {
     protocol: Option<ProtocolConfiguration>,
     observing: bool,
     scope: LocalReplyScope,
+    metrics: Metrics,
 }
 
 /// What came back.
@@ -126,6 +127,13 @@ impl Script {
     #[must_use]
     pub fn local_reply_scope(mut self, scope: LocalReplyScope) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// Counts into these metrics. Default: into metrics of its own.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = metrics.clone();
         self
     }
 
@@ -208,7 +216,7 @@ impl Script {
     pub async fn run_shared<S: Stages>(&self, stages: &Arc<S>) -> Transcript {
         let recorder = Arc::new(Recorder::default());
         let observers: Vec<Arc<dyn Observer>> = vec![recorder.clone()];
-        let settings = Settings { scope: self.scope, observers };
+        let settings = Settings { scope: self.scope, observers, metrics: self.metrics.clone() };
         let service = Service::new(Arc::clone(stages), Arc::new(settings), Arc::default());
         let requests = tokio_stream::iter(self.messages().into_iter().map(Ok));
         let mut stream = service.run(requests, Open::default());

@@ -52,8 +52,8 @@ impl Stages for Vec<BoxProcessor> {
         BoxRun(stages.iter().map(|processor| processor.0.open(open)).collect())
     }
 
-    fn names(&self) -> String {
-        self.iter().map(BoxProcessor::name).collect::<Vec<_>>().join(",")
+    fn each_name(&self, visit: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|processor| visit(processor.name()));
     }
 
     fn needs(&self) -> BodyModes {
@@ -68,8 +68,8 @@ impl Stages for BoxProcessor {
         BoxRun(vec![stages.0.open(open)])
     }
 
-    fn names(&self) -> String {
-        self.name().to_owned()
+    fn each_name(&self, visit: &mut dyn FnMut(&str)) {
+        visit(self.name());
     }
 
     fn needs(&self) -> BodyModes {

@@ -150,7 +150,7 @@ impl<W: Way> Flow<W> {
         let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
         // What came was answered, so this is output.
         if !body.is_empty() && !session.is_observing() {
-            return Err(row.fail_body(row.last_wanting::<W>(), NO_BODY_TO_ANSWER));
+            return Err(row.fail_body::<W>(row.last_wanting::<W>(), NO_BODY_TO_ANSWER));
         }
         Ok(())
     }

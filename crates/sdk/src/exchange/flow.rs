@@ -179,7 +179,7 @@ impl<W: Way> Flow<W> {
             if self.cleared && !session.is_observing() {
                 // The chunks were answered with nothing, and no answer is left that could carry the output.
                 let stage = self.next_whole(row).map_or(0, |position| W::stage(position, row.len()));
-                return Err(row.fail_body(stage, ENDED_BY_TRAILERS));
+                return Err(row.fail_body::<W>(stage, ENDED_BY_TRAILERS));
             }
             let (output, _) = self.run_chunk(row, Bytes::new(), true).await?;
             output.into_iter().try_for_each(|data| self.collect(row, data))?;
@@ -254,9 +254,9 @@ impl<W: Way> Flow<W> {
             head.arm();
         }
         let mut start = Start::new(head, self.last && !self.replaced, row.lend_reach());
-        let started = row.begin(stage, W::HEADERS, W::request_id(&start));
+        row.record.begin(stage, W::HEADERS, W::request_id(&start));
         let result = W::on_headers(&mut row.run, stage, &mut start).await;
-        row.finish(stage, W::HEADERS, started);
+        row.record.finish(W::request_id(&start));
         let Start { mut head, replacement, detached, reach, .. } = start;
         let judged = row.judge(stage, W::HEADERS, result, &mut head);
         for (what, reason) in reach.blocked {
@@ -364,9 +364,9 @@ impl<W: Way> Flow<W> {
         if row.is_tolerant(stage) {
             head.arm();
         }
-        let started = row.begin(stage, W::BODY, W::request_id(&head));
+        row.record.begin(stage, W::BODY, W::request_id(&head));
         let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).await;
-        row.finish(stage, W::BODY, started);
+        row.record.finish(W::request_id(&head));
         if result.is_ok() && self.gone && head.has_edits() {
             row.block(stage, W::BODY, Write::Header, Reason::HeadGone(self.mode));
             result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
@@ -391,9 +391,9 @@ impl<W: Way> Flow<W> {
             if row.is_tolerant(stage) {
                 trailers.arm();
             }
-            let started = row.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
+            row.record.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
             let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
-            row.finish(stage, W::TRAILERS, started);
+            row.record.finish(trailers.request().and_then(RequestHead::request_id));
             let judged = row.judge(stage, W::TRAILERS, result, &mut trailers);
             if let Some(metadata) = trailers.take_metadata() {
                 session.annotate(metadata);

@@ -16,11 +16,11 @@ impl<R: Run> Exchange<R> {
     /// would. A reply from a response phase goes out directly, as it does there.
     pub(super) async fn reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Outcome> {
         let others = self.row.len() > 1 && self.response.headed() == 0;
-        let reply = if others { self.cross(by, reply).await? } else { reply };
-        self.send_reply(reply).map_err(Outcome::Fail)
+        let (by, reply) = if others { self.cross(by, reply).await? } else { (by, reply) };
+        self.send_reply(by, reply).map_err(Outcome::Fail)
     }
 
-    async fn cross(&mut self, by: usize, reply: LocalReply) -> Result<LocalReply, Outcome> {
+    async fn cross(&mut self, by: usize, reply: LocalReply) -> Result<(usize, LocalReply), Outcome> {
         share_request(&mut self.row, &mut self.request);
         let (mut head, mut body) = view(&reply);
         let count = match self.row.settings.scope {
@@ -34,14 +34,14 @@ impl<R: Run> Exchange<R> {
             match self.cross_stage(stage, head, body).await {
                 Ok(crossed) => (head, body) = crossed,
                 // Envoy sends the reply of a response phase directly.
-                Err(Outcome::Reply { reply, .. }) => return Ok(reply),
+                Err(Outcome::Reply { by, reply }) => return Ok((by, reply)),
                 Err(outcome) => return Err(outcome),
             }
         }
         if let Some(metadata) = head.take_metadata() {
             self.session.annotate(metadata);
         }
-        Ok(reply_of(reply, &head, body))
+        Ok((by, reply_of(reply, &head, body)))
     }
 
     async fn cross_stage(
@@ -57,7 +57,9 @@ impl<R: Run> Exchange<R> {
             head.arm();
         }
         let mut start = Start::new(head, body.is_empty(), Reach::default());
+        row.record.begin(stage, Response::HEADERS, Response::request_id(&start));
         let result = row.run.response_headers(stage, &mut start).await;
+        row.record.finish(Response::request_id(&start));
         let Start { mut head, replacement, detached, .. } = start;
         if !row.judge(stage, Response::HEADERS, result, &mut head)? {
             return Ok((head, body));
@@ -79,7 +81,9 @@ impl<R: Run> Exchange<R> {
             head.arm();
         }
         let mut piece = Piece::new(body.clone(), true, false);
+        row.record.begin(stage, Response::BODY, Response::request_id(&head));
         let result = row.run.response_body(stage, &mut head, &mut piece).await;
+        row.record.finish(Response::request_id(&head));
         if row.judge(stage, Response::BODY, result, &mut head)?
             && let Output::Pieces(pieces) = piece.out
         {

@@ -1,7 +1,6 @@
 //! The row of stages on one exchange: which still take part, and what their failures mean.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use extproc_core::{BodyMode, Direction};
 
@@ -12,6 +11,7 @@ use crate::body::Want;
 use crate::head::{Asked, Reach};
 use crate::stages::Run;
 use crate::stop::Halted;
+use crate::telemetry::{FailureKind, Limit, Need, Record};
 use crate::{End, Fields, OnError, RequestHead};
 
 /// The stages, and what they share.
@@ -24,6 +24,7 @@ pub(super) struct Row<R> {
     /// The request's head once it has been forwarded, and how many stages have seen it.
     request: Option<Arc<RequestHead>>,
     seen: usize,
+    pub(super) record: Record,
 }
 
 /// Whether a stage takes part.
@@ -36,9 +37,9 @@ struct State {
 }
 
 impl<R: Run> Row<R> {
-    pub(super) fn new(run: R, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(run: R, settings: Arc<Settings>, record: Record) -> Self {
         let states = vec![State::default(); run.len()];
-        Self { states, run, reach: Reach::default(), settings, request: None, seen: 0 }
+        Self { states, run, reach: Reach::default(), settings, request: None, seen: 0, record }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -123,21 +124,6 @@ impl<R: Run> Row<R> {
         matches!(self.run.on_error(stage), OnError::Skip)
     }
 
-    /// A handler starts; the time is taken only for the log.
-    pub(super) fn begin(&self, stage: usize, phase: Phase, request_id: Option<&str>) -> Option<Instant> {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return None;
-        }
-        tracing::debug!(processor = self.run.name(stage), phase = phase.name(), request_id, "phase starts");
-        Some(Instant::now())
-    }
-
-    pub(super) fn finish(&self, stage: usize, phase: Phase, started: Option<Instant>) {
-        let Some(started) = started else { return };
-        let duration_ns = started.elapsed().as_nanos();
-        tracing::debug!(processor = self.run.name(stage), phase = phase.name(), duration_ns, "phase is done");
-    }
-
     /// Judges what a handler returned. `true` when its edits stand.
     pub(super) fn judge(
         &mut self,
@@ -162,20 +148,13 @@ impl<R: Run> Row<R> {
             Halted::Reply(_) | Halted::Reset | Halted::Fail(_) => End::Failed,
             Halted::Panic(_) => End::Panicked,
         };
-        let name = self.run.name(stage);
         match halted {
-            Halted::Reply(reply) => {
-                tracing::debug!(processor = name, status = reply.status(), details = reply.reason(), "local reply");
-                return Err(Outcome::Reply { by: stage, reply });
-            }
-            Halted::Reset => {
-                tracing::debug!(processor = name, "response cut off");
-                return Err(Outcome::Cut);
-            }
-            Halted::Fail(error) => tracing::warn!(processor = name, %error, "processor failed"),
-            Halted::Panic(text) => tracing::error!(processor = name, panic = text, "processor panicked"),
+            Halted::Reply(reply) => return Err(Outcome::Reply { by: stage, reply }),
+            Halted::Reset => return Err(Outcome::Cut),
+            Halted::Fail(error) => self.record.handler_failed(stage, &error),
+            Halted::Panic(text) => self.record.failed(stage, FailureKind::Panic, &text),
         }
-        let failure = Failure::Stage(name.to_owned());
+        let failure = Failure::Stage(self.run.name(stage).to_owned());
         let policy = self.run.on_error(stage);
         self.states[stage].off = true;
         self.run.close(stage, end);
@@ -191,14 +170,21 @@ impl<R: Run> Row<R> {
 
     /// A write of the stage was not carried.
     pub(super) fn block(&self, stage: usize, phase: Phase, what: Write, reason: Reason) {
+        self.record.blocked(stage, &reason);
         self.settings.blocked(&Blocked { processor: self.run.name(stage).to_owned(), phase, what, reason });
     }
 
     /// The stages that want a body will not get it.
     pub(super) fn mismatch(&self, direction: Direction, mode: BodyMode, what: MismatchKind) {
+        let first = self.record.first_mismatch(direction);
         for stage in 0..self.len() {
-            if self.want(stage, direction) == Want::Nothing {
-                continue;
+            let need = match self.want(stage, direction) {
+                Want::Nothing => continue,
+                Want::Whole(_) => Need::Whole,
+                Want::Chunks => Need::Chunks,
+            };
+            if first {
+                self.record.mismatch(stage, need, mode);
             }
             let processor = self.run.name(stage).to_owned();
             self.settings.mismatch(&Mismatch { processor, direction, mode, what });
@@ -215,8 +201,9 @@ impl<R: Run> Row<R> {
 impl<R: Run> Row<R> {
     /// A body is longer than the stage takes.
     pub(super) fn overflow<W: Way>(&self, stage: usize, limit: usize) -> Outcome {
+        self.record.limit(stage, Limit::Body);
         W::overflow(stage, limit).unwrap_or_else(|error| {
-            tracing::warn!(processor = self.run.name(stage), %error, "body too long");
+            self.record.failed(stage, FailureKind::BodyTooLong, &error);
             Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
         })
     }
@@ -228,8 +215,9 @@ impl<R: Run> Row<R> {
     }
 
     /// The body mode cannot carry what the stage wants of the body.
-    pub(super) fn fail_body(&self, stage: usize, error: &str) -> Outcome {
-        tracing::warn!(processor = self.run.name(stage), error, "processor failed");
+    pub(super) fn fail_body<W: Way>(&self, stage: usize, error: &str) -> Outcome {
+        self.block(stage, W::BODY, Write::Output, Reason::NoAnswerLeft);
+        self.record.failed(stage, FailureKind::BodyMode, &error);
         Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
     }
 

@@ -1,0 +1,19 @@
+//! What an operator sees of a processor.
+//!
+//! Everything that happens in an exchange goes through its [`Record`], once: from there it becomes counters, spans and
+//! log events. The counters are plain atomics that are resolved when a server is built, so that a message costs no
+//! lookup, no lock and no allocation.
+
+mod counts;
+#[cfg(feature = "metrics")]
+mod encode;
+mod histogram;
+mod label;
+mod metrics;
+mod record;
+mod tally;
+
+pub(crate) use self::counts::Counts;
+pub(crate) use self::label::{FailureKind, Limit, Need, Way};
+pub use self::metrics::Metrics;
+pub(crate) use self::record::Record;

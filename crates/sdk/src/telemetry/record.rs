@@ -1,0 +1,207 @@
+//! What happens in one exchange.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use extproc_core::session::{ApiMisuse, Violation};
+use extproc_core::{BodyMode, Direction};
+use tokio::time::Instant;
+
+use super::counts::Counts;
+use super::histogram::nanos;
+use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
+use crate::{Error, MessageError, Phase, Reason, Refused};
+
+/// What happens in one exchange, told once where it happens. It counts and logs; nothing else does.
+///
+/// Stages are named by their position in the chain. Dropping it is the end of the stream.
+pub(crate) struct Record {
+    counts: Arc<Counts>,
+    opened: Instant,
+    /// What the handlers of each stage took, in nanoseconds, by phase. Filled when the stages are opened.
+    times: Box<[Times]>,
+    /// The handler that runs. It stays here if the exchange is dropped while it does.
+    running: Option<Running>,
+    end: Option<StreamEnd>,
+    /// A direction's body was told to be a mismatch.
+    mismatched: [Cell<bool>; 2],
+    /// The last one that a handler ran in.
+    phase: Phase,
+}
+
+type Times = [u64; Phase::ALL.len()];
+
+struct Running {
+    stage: usize,
+    phase: Phase,
+    started: Instant,
+}
+
+impl Record {
+    /// A stream begins.
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+        counts.stream.active.fetch_add(1, Ordering::Relaxed);
+        let times = counts.stages.iter().map(|_| Times::default()).collect();
+        Self {
+            counts,
+            opened: Instant::now(),
+            times,
+            running: None,
+            end: None,
+            mismatched: Default::default(),
+            phase: Phase::RequestHeaders,
+        }
+    }
+
+    /// A message came.
+    pub(crate) fn event(&self, phase: Phase) {
+        self.counts.stream.events.add(phase, 1);
+    }
+
+    /// A part of a body came or went.
+    pub(crate) fn body(&self, direction: Direction, way: Way, bytes: usize) {
+        self.counts.stream.body_bytes.add(direction, way, bytes as u64);
+    }
+
+    /// A handler starts.
+    pub(crate) fn begin(&mut self, stage: usize, phase: Phase, request_id: Option<&str>) {
+        tracing::debug!(processor = self.name(stage), phase = phase.name(), request_id, "phase starts");
+        self.phase = phase;
+        self.running = Some(Running { stage, phase, started: Instant::now() });
+    }
+
+    /// The handler that was started last is done.
+    pub(crate) fn finish(&mut self, request_id: Option<&str>) {
+        let Some((stage, phase, took)) = self.settle_running() else { return };
+        let duration_ns = nanos(took);
+        tracing::debug!(processor = self.name(stage), phase = phase.name(), request_id, duration_ns, "phase is done");
+    }
+
+    /// The client is answered in place of the upstream.
+    pub(crate) fn local_reply(&mut self, stage: usize, status: u16, details: &str) {
+        tracing::debug!(processor = self.name(stage), status, details, "local reply");
+        self.counts.stages[stage].replies.add(status, details);
+        self.end.get_or_insert(StreamEnd::LocalReply);
+    }
+
+    /// The response is cut off.
+    pub(crate) fn cut(&mut self) {
+        tracing::debug!(processor = self.stream_name(), "response cut off");
+        self.end.get_or_insert(StreamEnd::Cut);
+    }
+
+    /// A handler returned an error.
+    pub(crate) fn handler_failed(&self, stage: usize, error: &Error) {
+        let refused = error.downcast_ref::<Refused>().is_some()
+            || matches!(error.downcast_ref(), Some(ApiMisuse::HeadersGone(_)));
+        if let Some(MessageError::TooLong(_)) = error.downcast_ref() {
+            self.limit(stage, Limit::Message);
+        }
+        self.failed(stage, if refused { FailureKind::Refused } else { FailureKind::Error }, error);
+    }
+
+    /// A stage failed, with what is for the log only.
+    pub(crate) fn failed(&self, stage: usize, kind: FailureKind, error: &dyn fmt::Display) {
+        let processor = self.name(stage);
+        if kind == FailureKind::Panic {
+            tracing::error!(processor, panic = %error, "processor panicked");
+        } else {
+            tracing::warn!(processor, kind = kind.text(), %error, "processor failed");
+        }
+        self.counts.stages[stage].faults.failed(kind);
+    }
+
+    /// Opening the stages panicked.
+    pub(crate) fn open_panicked(&mut self, panic: &str) {
+        tracing::error!(processor = self.stream_name(), panic, "open panicked");
+        self.counts.stream.faults.failed(FailureKind::Panic);
+        self.end.get_or_insert(StreamEnd::Failed);
+    }
+
+    /// The data plane broke the protocol.
+    pub(crate) fn violation(&self, violation: &Violation) {
+        tracing::warn!(processor = self.stream_name(), %violation, "the data plane broke the protocol");
+        self.counts.stream.faults.failed(FailureKind::Violation);
+    }
+
+    /// The stream broke.
+    pub(crate) fn transport_failed(&mut self, error: &dyn fmt::Display) {
+        tracing::debug!(processor = self.stream_name(), %error, "the data plane's stream failed");
+        self.counts.stream.faults.failed(FailureKind::Transport);
+        self.end.get_or_insert(StreamEnd::Failed);
+    }
+
+    /// An answer that we made did not fit.
+    pub(crate) fn internal(&self, error: &dyn fmt::Display) {
+        tracing::error!(processor = self.stream_name(), %error, "an answer did not fit the session");
+        self.counts.stream.faults.failed(FailureKind::Internal);
+    }
+
+    /// Whether no body of this direction was a mismatch so far. From now on one was.
+    pub(crate) fn first_mismatch(&self, direction: Direction) -> bool {
+        !self.mismatched[direction as usize].replace(true)
+    }
+
+    /// The stage wants bodies that the mode does not deliver.
+    pub(crate) fn mismatch(&self, stage: usize, need: Need, mode: BodyMode) {
+        self.counts.stages[stage].mismatches.add(need, mode, 1);
+    }
+
+    /// Something that a handler said was not sent.
+    pub(crate) fn blocked(&self, stage: usize, reason: &Reason) {
+        self.counts.stages[stage].blocked.add(Blocked::of(reason), 1);
+    }
+
+    /// Something was longer or more than is allowed.
+    pub(crate) fn limit(&self, stage: usize, limit: Limit) {
+        self.counts.stages[stage].faults.limits.add(limit, 1);
+    }
+
+    /// The data plane has no credit left for what is to be sent (GRPC).
+    #[expect(dead_code, reason = "for flow control in the body mode GRPC")]
+    pub(crate) fn credit_stall(&self) {
+        self.counts.stream.credit_stalls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The stream ends with an error of ours. What was said first about how it ends stands.
+    pub(crate) fn stream_failed(&mut self) {
+        self.end.get_or_insert(StreamEnd::Failed);
+    }
+
+    /// The phase of the handler that ran last.
+    pub(crate) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The handler that runs, if any, is done or gone.
+    fn settle_running(&mut self) -> Option<(usize, Phase, Duration)> {
+        let Running { stage, phase, started } = self.running.take()?;
+        let took = started.elapsed();
+        self.times[stage][phase as usize] += nanos(took);
+        self.counts.stages[stage].handler_seconds[phase as usize].observe(took);
+        Some((stage, phase, took))
+    }
+
+    fn name(&self, stage: usize) -> &str {
+        &self.counts.stages[stage].faults.processor
+    }
+
+    fn stream_name(&self) -> &str {
+        &self.counts.stream.faults.processor
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let default = if self.running.is_some() { StreamEnd::Cancelled } else { StreamEnd::Ok };
+        // A handler that was cut off counts with the time it had: that is what is too slow for the data plane.
+        self.settle_running();
+        let stream = &self.counts.stream;
+        stream.ended.add(self.end.unwrap_or(default), 1);
+        stream.seconds.observe(self.opened.elapsed());
+        stream.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
