@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use extproc_core::filter::GrpcStatus;
 use extproc_core::pair;
 use extproc_proto::ProcessingRequest;
 use futures_core::Stream;
 use tonic::Status;
 
+use super::harness::grpc;
 use crate::service::{Replies, Service};
 use crate::{Open, Stages};
 
@@ -26,7 +26,7 @@ pub struct InMemory {
 
 /// The messages that the data plane has sent.
 #[derive(Clone, Debug, Default)]
-struct Requests(Arc<Mutex<Queue>>);
+pub(super) struct Requests(Arc<Mutex<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -51,10 +51,7 @@ impl InMemory {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(reply))) => out.send(reply),
                 Poll::Ready(Some(Err(status))) => {
-                    out.close(Err(GrpcStatus {
-                        code: u8::try_from(i32::from(status.code())).unwrap_or(2),
-                        message: status.message().to_owned(),
-                    }));
+                    out.close(Err(grpc(&status)));
                     self.replies = None;
                 }
                 Poll::Ready(None) => {
@@ -64,20 +61,16 @@ impl InMemory {
             }
         }
     }
-
-    fn with_queue(&self, change: impl FnOnce(&mut Queue)) {
-        change(&mut self.requests.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 impl pair::Processor for InMemory {
     fn message(&mut self, message: ProcessingRequest, replies: &mut pair::Replies) {
-        self.with_queue(|queue| queue.messages.push_back(message));
+        self.requests.push(message);
         self.drain(replies);
     }
 
     fn half_closed(&mut self, replies: &mut pair::Replies) {
-        self.with_queue(|queue| queue.ended = true);
+        self.requests.end();
         self.drain(replies);
     }
 
@@ -86,11 +79,27 @@ impl pair::Processor for InMemory {
     }
 }
 
+impl Requests {
+    /// One more message. Whoever adds one polls the replies again: there is no waker.
+    pub(super) fn push(&self, message: ProcessingRequest) {
+        self.queue().messages.push_back(message);
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.queue().ended = true;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Stream for Requests {
     type Item = Result<ProcessingRequest, Status>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
         match queue.messages.pop_front() {
             Some(message) => Poll::Ready(Some(Ok(message))),
             None if queue.ended => Poll::Ready(None),

@@ -229,6 +229,10 @@ impl Plan {
         self.trailers.is_some()
     }
 
+    pub(super) fn cut(&mut self, sizes: Vec<usize>, late_end: bool) {
+        (self.sizes, self.late_end) = (sizes, late_end);
+    }
+
     pub(super) const fn is_early(&self) -> bool {
         self.early
     }

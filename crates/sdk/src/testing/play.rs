@@ -149,10 +149,11 @@ impl Play {
         );
         self.streams[filter].over = matches!(event, StreamEvent::Closed(_));
         self.chain.handle_stream(self.notes.now, filter, event);
-        self.pump();
+        self.settle();
     }
 
-    /// Call when the [`deadline`](Self::deadline) has passed; earlier calls do nothing.
+    /// Call when the [`deadline`](Self::deadline) has passed; earlier calls do nothing. One thing happens for each call,
+    /// so that the processors can answer one part before the next one comes.
     pub fn handle_time(&mut self, now: Instant) {
         if self.is_over() {
             return;
@@ -161,13 +162,15 @@ impl Play {
             return;
         }
         self.notes.advance(now);
-        // What happens at the deadline is in time.
-        self.pump();
+        // What happens at the deadline is in time. One thing happens at once: what comes of it is heard first.
+        if Direction::BOTH.into_iter().any(|direction| self.act(direction)) {
+            return self.settle();
+        }
         let Some((at, filter, timer)) = self.chain.poll_timeout() else { return self.lose_patience() };
-        if at <= self.notes.now && !self.is_over() {
+        if at <= self.notes.now {
             self.note(now, Event::Timeout(filter, timer));
             self.chain.handle_timeout(self.notes.now);
-            self.pump();
+            self.settle();
         }
     }
 
@@ -264,18 +267,9 @@ impl Play {
         }
     }
 
-    /// Empties the outlets and lets the sides act, until nothing moves any more.
-    fn pump(&mut self) {
-        loop {
-            self.drain();
-            if self.is_over() {
-                return;
-            }
-            let acted = Direction::BOTH.into_iter().any(|direction| self.act(direction));
-            if !acted {
-                break;
-            }
-        }
+    /// Empties the outlets, and sees whether that was all.
+    fn settle(&mut self) {
+        self.drain();
         let request_over = self.cancelled || self.chain.is_done(Direction::Request);
         if self.chain.is_done(Direction::Response) && request_over {
             self.end(Ending::Complete);

@@ -1,0 +1,257 @@
+//! What must hold for every processor, whatever it does.
+
+use std::future::Future;
+use std::panic::Location;
+
+use extproc_core::ProcessingMode;
+use tonic::Code;
+
+use super::check::{differences, misframed};
+use super::split::{Random, Split};
+use super::{Fault, Harness, Modes};
+use crate::BodyMode;
+use crate::testing::{Effective, Ending, Exchange};
+
+/// The modes that carry bodies.
+const BODIES: [BodyMode; 4] =
+    [BodyMode::Buffered, BodyMode::BufferedPartial, BodyMode::Streamed, BodyMode::FullDuplexStreamed];
+
+/// How many random splits are tried, and where they begin.
+const SPLITS: u32 = 64;
+
+impl Harness {
+    /// Runs the exchange in BUFFERED, BUFFERED_PARTIAL, STREAMED and FULL_DUPLEX_STREAMED, and gives the effect, which
+    /// must be the same in all: processors whose bodies are [`Whole`](crate::Whole) or
+    /// [`Messages`](crate::Messages) do not depend on the mode.
+    ///
+    /// STREAMED cannot carry a whole body that ends with trailers, and is left out for processors that want one, if the
+    /// exchange has trailers. Nor can it carry what a handler of a whole body does to the head, which fails there: use
+    /// [`same_in`](Self::same_in) without it.
+    ///
+    /// # Panics
+    /// If the effect is not the same, with what differs; or as [`run`](Self::run).
+    #[track_caller]
+    pub fn all_modes(&self, exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
+        let trailers = exchange.request.has_trailers() || exchange.response.has_trailers();
+        let whole = self.filters.iter().any(|filter| filter.wants_whole);
+        let streamed = !(whole && trailers);
+        let modes: Vec<_> = BODIES.into_iter().filter(|mode| streamed || *mode != BodyMode::Streamed).collect();
+        self.same_in(&modes, exchange)
+    }
+
+    /// As [`all_modes`](Self::all_modes), in these modes. The effect given is that of the first.
+    ///
+    /// # Panics
+    /// As [`all_modes`](Self::all_modes), and without a mode.
+    #[track_caller]
+    pub fn same_in(&self, modes: &[BodyMode], exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
+        let caller = Location::caller();
+        let run = |mode: &BodyMode| (format!("in {mode}"), self.clone().mode(*mode).run(exchange));
+        let runs: Vec<_> = modes.iter().map(run).collect();
+        async move {
+            let mut first: Option<(String, Effective)> = None;
+            for (mode, run) in runs {
+                let done = run.await;
+                if let Some(wrong) = misframed(&done) {
+                    panic!("{caller}: {mode}, {wrong}\n\n{}", done.timed());
+                }
+                let Some((reference, expected)) = &first else {
+                    first = Some((mode, done));
+                    continue;
+                };
+                let differences = differences((reference, expected), (&mode, &done));
+                assert!(
+                    differences.is_empty(),
+                    "{caller}: the effect depends on the body mode\n{differences}\n{reference}:\n{}\n{mode}:\n{}",
+                    expected.timed(),
+                    done.timed()
+                );
+            }
+            first.map(|(_, effective)| effective).unwrap_or_else(|| panic!("{caller}: no mode was given"))
+        }
+    }
+
+    /// Cuts both bodies at random places, with the end on the last piece or after it, and gives the effect, which must
+    /// be the same however they are cut. A failure shows the cuts that matter: none can be left out. The splits are the
+    /// same in every run.
+    ///
+    /// # Panics
+    /// If the effect is not the same, with the smallest split that shows it; or as [`run`](Self::run).
+    #[track_caller]
+    pub fn any_chunks(&self, exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
+        let caller = Location::caller();
+        let (harness, exchange) = (self.clone(), exchange.clone());
+        let first = harness.run(&exchange);
+        async move {
+            let expected = first.await;
+            let mut random = Random(0x2545_f491_4f6c_dd1d);
+            for _ in 0..SPLITS {
+                let split = Split::random(&mut random, &exchange);
+                if let Some(found) = split.breaks(&harness, &exchange, &expected).await {
+                    let (split, (differences, done)) = split.shrunk(&harness, &exchange, &expected, found).await;
+                    panic!(
+                        "{caller}: the effect depends on where bodies are cut: {split}\n{differences}\n{}",
+                        done.timed()
+                    );
+                }
+            }
+            expected
+        }
+    }
+
+    /// Runs the exchange once for every subset of the six phases, and gives the effects with the modes: whatever the
+    /// data plane leaves out, no stream may fail, and the client gets a complete response.
+    ///
+    /// A subset that Envoy refuses (FULL_DUPLEX_STREAMED without trailers) is left out.
+    ///
+    /// # Panics
+    /// If a processor fails in one of them.
+    #[track_caller]
+    pub fn phase_subsets(
+        &self,
+        exchange: &Exchange,
+    ) -> impl Future<Output = Vec<(ProcessingMode, Effective)>> + Send + use<> {
+        let caller = Location::caller();
+        drop(self.run(exchange));
+        let full: Vec<_> = self.filters.iter().map(|filter| filter.processing_mode(exchange)).collect();
+        let (harness, exchange) = (self.clone(), exchange.clone());
+        async move {
+            let mut all = Vec::new();
+            for subset in 0..64 {
+                let mut harness = harness.clone();
+                for (filter, full) in harness.filters.iter_mut().zip(&full) {
+                    filter.modes = Modes::Exact(reduced(full, subset));
+                }
+                let mode = full.first().map(|full| reduced(full, subset)).unwrap_or(ProcessingMode::OFF);
+                let Ok(run) = harness.prepare(&exchange) else { continue };
+                let done = run.drive().await;
+                if let Err(wrong) = well(&done) {
+                    panic!("{caller}: with only {} sent, {wrong}\n\n{}", phases(&mode), done.timed());
+                }
+                all.push((mode, done));
+            }
+            all
+        }
+    }
+
+    /// Runs the exchange with every [`Fault`] at every message that it has without them, failing open and failing
+    /// closed, and gives the effects. Whatever happens, the exchange ends, framing is right, and:
+    ///
+    /// | | fault | the client gets |
+    /// |---|---|---|
+    /// | fail closed | the stream fails | `status_on_error`, or a cut response |
+    /// | fail closed | no answer in time | 504, or a cut response |
+    /// | fail open | any | what it would get without processor from there on, or a cut response |
+    /// | both | the processor ends the stream | the same |
+    ///
+    /// As in Envoy, a FULL_DUPLEX_STREAMED body is not kept and has no deadline: there, failing open may have to answer
+    /// as failing closed does, and silence may leave the exchange [`Stuck`](Ending::Stuck).
+    ///
+    /// # Panics
+    /// If one of these does not hold.
+    #[track_caller]
+    pub fn failures(&self, exchange: &Exchange) -> impl Future<Output = Vec<(Fault, usize, Effective)>> + Send + use<> {
+        let caller = Location::caller();
+        let (harness, exchange) = (self.clone(), exchange.clone());
+        let first = harness.run(&exchange);
+        async move {
+            let plain = first.await;
+            let mut all = Vec::new();
+            for message in 0..plain.sent().count() {
+                for (fault, open) in harness.faults().into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+                    let faulty = harness.clone().failure_mode_allow(open).fault(message, fault);
+                    let done = faulty.run(&exchange).await;
+                    if let Err(wrong) = faulty.obeys(fault, open, &plain, &done) {
+                        let policy = if open { "open" } else { "closed" };
+                        panic!(
+                            "{caller}: {fault:?} at message {message}, failing {policy}: {wrong}\n\n{}",
+                            done.timed()
+                        );
+                    }
+                    all.push((fault, message, done));
+                }
+            }
+            all
+        }
+    }
+
+    fn faults(&self) -> [Fault; 5] {
+        let timeout = self.filters.iter().map(|filter| filter.options.message_timeout).max().unwrap_or_default();
+        [Fault::Unreachable, Fault::Silent, Fault::Slow(timeout * 2), Fault::Fails(Code::Internal), Fault::Ends]
+    }
+
+    /// Whether the outcome is what the policy says.
+    fn obeys(&self, fault: Fault, open: bool, plain: &Effective, done: &Effective) -> Result<(), String> {
+        if let Some(wrong) = misframed(done) {
+            return Err(wrong);
+        }
+        let duplex = |filter: &super::Filter| match filter.modes {
+            Modes::Bodies(request, response) => [request, response].contains(&BodyMode::FullDuplexStreamed),
+            Modes::Exact(mode) => [mode.request_body, mode.response_body].contains(&BodyMode::FullDuplexStreamed),
+        };
+        let late = matches!(fault, Fault::Silent | Fault::Slow(_));
+        match done.ending {
+            Ending::Stuck if late && self.filters.iter().any(duplex) => return Ok(()),
+            Ending::Stuck => return Err("the exchange does not end".to_owned()),
+            Ending::Cut => return Ok(()),
+            Ending::Complete | Ending::ClientGaveUp => {}
+        }
+        let mut on_error = self.filters.iter().map(|filter| filter.options.status_on_error);
+        let status = done.response.status();
+        let passes = status == plain.response.status() || plain.sent_immediate().is_some();
+        let fails = match fault {
+            // What comes late may be of no matter.
+            Fault::Silent | Fault::Slow(_) => status == Some(504) || passes && done.had_no_timeout(),
+            Fault::Unreachable | Fault::Fails(_) | Fault::Ends => on_error.any(|code| status == Some(code)),
+        };
+        let lost = self.filters.iter().any(duplex);
+        let right = if open || fault == Fault::Ends { passes || lost && fails } else { fails };
+        if right { Ok(()) } else { Err(format!("the client got {}", done.response)) }
+    }
+}
+
+impl Effective {
+    fn had_no_timeout(&self) -> bool {
+        self.stats.iter().all(|stats| stats.message_timeouts == 0)
+    }
+}
+
+fn well(done: &Effective) -> Result<(), String> {
+    if done.ending != Ending::Complete {
+        return Err(format!("the exchange ends with {:?}", done.ending));
+    }
+    if let Some(wrong) = misframed(done) {
+        return Err(wrong);
+    }
+    for (filter, stats) in done.stats.iter().enumerate() {
+        if stats.streams_failed + stats.message_timeouts + stats.spurious_msgs_received > 0 {
+            return Err(format!("the processor of filter {filter} fails"));
+        }
+    }
+    Ok(())
+}
+
+/// A mode without the phases whose bits are not set.
+fn reduced(full: &ProcessingMode, subset: u8) -> ProcessingMode {
+    let body = |mode, bit: u8| if subset & bit == 0 { BodyMode::None } else { mode };
+    ProcessingMode {
+        request_headers: full.request_headers && subset & 1 != 0,
+        request_body: body(full.request_body, 2),
+        request_trailers: full.request_trailers && subset & 4 != 0,
+        response_headers: full.response_headers && subset & 8 != 0,
+        response_body: body(full.response_body, 16),
+        response_trailers: full.response_trailers && subset & 32 != 0,
+    }
+}
+
+fn phases(mode: &ProcessingMode) -> String {
+    let sent = [
+        (mode.request_headers, "request headers"),
+        (mode.request_body != BodyMode::None, "request body"),
+        (mode.request_trailers, "request trailers"),
+        (mode.response_headers, "response headers"),
+        (mode.response_body != BodyMode::None, "response body"),
+        (mode.response_trailers, "response trailers"),
+    ];
+    sent.into_iter().filter(|(sent, _)| *sent).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+}
