@@ -51,6 +51,8 @@ use extproc_proto::{
 use tokio_stream::StreamExt;
 use tonic::Status;
 
+pub use extproc_core::{Options, ProcessingMode, Profile};
+
 pub use self::body::IntoBody;
 pub use self::effective::{Effective, Ending};
 pub use self::entry::{Entry, Event};

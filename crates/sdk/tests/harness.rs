@@ -7,10 +7,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use extproc::testing::{Ending, Exchange, Fault, Harness, Plan};
+use extproc::proto::processing_request::Request as Ask;
+use extproc::proto::processing_response::Response as Reply;
+use extproc::proto::{
+    CommonResponse, HeaderMutation, HeaderValue, HeaderValueOption, HeadersResponse, ProcessingResponse,
+};
+use extproc::testing::{Ending, Exchange, Fault, Harness, Plan, Profile};
 use extproc::{
-    Abort, BodyMode, BoxProcessor, Chain, ChunkIo, End, LocalReply, MetadataValue, Noop, Open, Processor, Request,
-    RequestHead, Response, ResponseHead, Skip, Start, Stop, Stream, Trailers, Whole, WholeIo, processor,
+    Abort, BodyMode, BoxProcessor, Chain, ChunkIo, End, LocalReply, MetadataValue, Noop, Open, Phase, Processor,
+    Request, RequestHead, Response, ResponseHead, Skip, Start, Stop, Stream, Trailers, Whole, WholeIo, Write,
+    processor,
 };
 use tonic::Code;
 
@@ -365,4 +371,84 @@ async fn trailers_of_both_sides() {
     );
     let exchange = Exchange::get("/").answered(Plan::response(200).body("x").trailer("grpc-status", 5));
     Harness::new(marks).run(&exchange).await.client().has_trailer("grpc-status", 0).has_body("x");
+}
+
+/// Answers the request's head with this header; the rest passes.
+fn raw(value: &'static str, raw_value: &'static str) -> Harness {
+    Harness::raw(move |message| {
+        let mut common = CommonResponse::default();
+        let headers = match message.request {
+            Some(Ask::RequestHeaders(_)) => {
+                let header = HeaderValue { key: "x-a".into(), value: value.into(), raw_value: raw_value.into() };
+                let option = HeaderValueOption { header: Some(header), ..HeaderValueOption::default() };
+                common.header_mutation = Some(HeaderMutation { set_headers: vec![option], ..Default::default() });
+                Reply::RequestHeaders
+            }
+            _ => Reply::ResponseHeaders,
+        };
+        let response = Some(headers(HeadersResponse { response: Some(common) }));
+        vec![ProcessingResponse { response, ..ProcessingResponse::default() }]
+    })
+}
+
+/// What works with one data plane and not with another shows without any of them.
+#[tokio::test(start_paused = true)]
+async fn each_profile_shows_a_portability_bug() {
+    let on_head = |edit: fn(&mut Start<RequestHead>)| {
+        let edits = processor::<fn(&mut Start<RequestHead>), ()>("Edits", edit);
+        Harness::new(edits.request_headers(
+            async |edit: &fn(&mut Start<RequestHead>), _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+                edit(req);
+                Ok(())
+            },
+        ))
+    };
+    // A header, the body and the status that come of it, for Envoy, agentgateway, gRPC and a strict reader.
+    let rows = [
+        ("value in place of raw_value", raw("1", ""), ["  200", "1  200", "0,1  200", "1  200"]),
+        ("an append that is not said", raw("", "1"), ["1  200", "1  200", "0,1  200", "1  200"]),
+        ("both values", raw("1", "2"), ["2  200", "2  200", "0,2  200", "  500"]),
+        ("a body for a GET", on_head(|req| req.replace_body("b")), ["0 b 200", "0  200", "  500", "0 b 200"]),
+        ("a protected header", on_head(|req| req.set("x-envoy-a", 1)), ["0  200", "0,1  200", "0,1  200", "0  200"]),
+    ];
+    let exchange = Exchange::new(Plan::request("GET", "/").header("x-a", 0));
+    for (what, harness, expected) in rows {
+        for (profile, expected) in Profile::ALL.into_iter().zip(expected) {
+            let done = harness.clone().profile(profile).run(&exchange).await;
+            let status = done.response.status().unwrap_or_default();
+            let values = ["x-a", "x-envoy-a"].map(|name| done.request.header_all(name)).concat().join(",");
+            let found = format!("{values} {} {status}", done.request.text());
+            assert_eq!(found, expected, "{what}, {profile:?}\n{}", done.timed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_sdk_writes_is_portable() {
+    let portable = Harness::new(Mark("a")).same_for(&Profile::ALL, &exchange()).await;
+    portable.upstream().has("x-seen", "a").has_body("helloa");
+    let text =
+        panic_of(raw("", "1").same_for(&Profile::ALL, &Exchange::new(Plan::request("GET", "/").header("x-a", 0))))
+            .await;
+    assert!(text.contains(r#"upstream, header x-a: ["1"] for Envoy, but ["0", "1"] for Grpc"#), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocked_writes_are_told() {
+    let early = processor::<(), ()>("Early", ()).request_headers(
+        async |_: &(), _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+            req.extend(Duration::ZERO);
+            Ok(())
+        },
+    );
+    let done = Harness::new(early).run(&Exchange::get("/")).await;
+    assert_eq!(
+        done.blocked.iter().map(|blocked| (blocked.phase, blocked.what)).collect::<Vec<_>>(),
+        [(Phase::RequestHeaders, Write::Extend)]
+    );
+    let panic = std::panic::catch_unwind(AssertUnwindSafe(|| done.nothing_blocked().ending)).unwrap_err();
+    assert!(panic.downcast::<String>().unwrap().contains("a write was blocked: extend of Early in request_headers"));
+    let kind = Harness::new(Mark("a")).mode(BodyMode::None).run(&exchange()).await;
+    assert!(kind.to_string().contains("mismatch: a in NONE"), "{kind}");
+    Harness::new(Mark("a")).run(&exchange()).await.nothing_blocked().went_well();
 }

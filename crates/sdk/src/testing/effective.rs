@@ -12,6 +12,7 @@ use prost_types::value::Kind;
 
 use super::entry::{Entry, Event};
 use super::{Seen, print};
+use crate::{Blocked, Mismatch};
 
 /// What came of an exchange: what upstream and client got, what was said on the streams, what was counted.
 ///
@@ -32,6 +33,11 @@ pub struct Effective {
     pub stats: Vec<Stats>,
     /// Why the response is not the upstream's (Envoy RESPONSE_CODE_DETAILS).
     pub details: Option<String>,
+    /// What the processors wrote and the data plane did not get. A [`Harness`](super::Harness) fills it; of processors
+    /// elsewhere it is not known.
+    pub blocked: Vec<Blocked>,
+    /// Where body kinds did not go with body modes. Known as [`blocked`](Self::blocked) is.
+    pub mismatches: Vec<Mismatch>,
 }
 
 /// How an exchange ended.
@@ -57,7 +63,7 @@ impl Effective {
                 _ => {}
             }
         }
-        Self { ending, request, response, entries, stats, details }
+        Self { ending, request, response, entries, stats, details, blocked: Vec::new(), mismatches: Vec::new() }
     }
 
     /// The transcript: a line for each message and effect. `->` to a processor, `<-` from it, `--` other effects; with
@@ -79,6 +85,13 @@ impl Effective {
             Some(format!("{:>9.1} ms  {text}\n", entry.at.as_secs_f64() * 1000.0))
         };
         self.entries.iter().filter_map(line).collect()
+    }
+
+    /// The transcript with times, then what upstream and client got and what was blocked: for failure messages.
+    pub(super) fn report(&self) -> String {
+        let all = self.to_string();
+        let summary = all.lines().skip(self.lines().len());
+        format!("{}\n{}\n", self.timed(), summary.collect::<Vec<_>>().join("\n"))
     }
 
     /// How long it took until the last part had come to the client; if that never happened, until the last event.
@@ -148,10 +161,13 @@ impl fmt::Display for Effective {
         writeln!(f, "upstream: {}", self.request)?;
         write!(f, "client: {}", self.response)?;
         match self.ending {
-            Ending::Complete => writeln!(f),
-            Ending::Cut => writeln!(f, " (cut)"),
-            Ending::ClientGaveUp => writeln!(f, " (the client gave up)"),
-            Ending::Stuck => writeln!(f, " (stuck)"),
+            Ending::Complete => writeln!(f)?,
+            Ending::Cut => writeln!(f, " (cut)")?,
+            Ending::ClientGaveUp => writeln!(f, " (the client gave up)")?,
+            Ending::Stuck => writeln!(f, " (stuck)")?,
         }
+        self.blocked.iter().try_for_each(|blocked| writeln!(f, "blocked: {blocked}"))?;
+        let mut mismatches = self.mismatches.iter();
+        mismatches.try_for_each(|it| writeln!(f, "mismatch: {} in {}: {}", it.processor, it.mode, it.what))
     }
 }

@@ -11,13 +11,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use extproc_core::{Config, Direction, Options, ProcessingMode};
+use extproc_core::{Config, Direction, Options, ProcessingMode, Profile};
+use extproc_proto::{ProcessingRequest, ProcessingResponse};
 
 pub use self::fault::Fault;
 pub(super) use self::link::grpc;
-use self::link::{Far, Link};
+use self::link::{Far, Link, Raw};
 use super::{Effective, Exchange, Play};
-use crate::{BodyMode, Stages};
+use crate::{BodyMode, BodyModes, Stages};
 
 /// Runs processors between a client and an upstream with the filter engine of `extproc-core`, which behaves as Envoy's:
 /// no port, no task, one thread. What comes of it is the [`Effective`] HTTP on both sides.
@@ -88,18 +89,18 @@ impl Harness {
         Self { filters: Vec::new(), chunks: None }.and(stages)
     }
 
+    /// One filter with a function that answers messages, as processors without this SDK do. It sends the heads only,
+    /// unless [`mode`](Self::mode) says more.
+    pub fn raw(answer: impl Fn(&ProcessingRequest) -> Vec<ProcessingResponse> + Send + Sync + 'static) -> Self {
+        let far = Arc::new(Raw(Arc::new(answer)));
+        Self { filters: vec![Filter::new(far, "raw".to_owned(), BodyModes::default())], chunks: None }
+    }
+
     /// One more filter, behind those there are: requests come to it later, responses earlier.
     #[must_use]
     pub fn and(mut self, stages: impl Stages) -> Self {
         let (name, needs) = (stages.names(), stages.needs());
-        self.filters.push(Filter {
-            far: Arc::new(Arc::new(stages)),
-            name,
-            options: Options::default(),
-            modes: Modes::Bodies(needs.request, needs.response),
-            wants_whole: [needs.request, needs.response].contains(&BodyMode::Buffered),
-            faults: Vec::new(),
-        });
+        self.filters.push(Filter::new(Arc::new(Arc::new(stages)), name, needs));
         self
     }
 
@@ -119,6 +120,12 @@ impl Harness {
     #[must_use]
     pub fn processing_mode(self, mode: ProcessingMode) -> Self {
         self.each(|filter| filter.modes = Modes::Exact(mode))
+    }
+
+    /// Whose reading of the protocol the filters follow. Default: Envoy's. The modes stay as they are.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        self.options(|options| options.profile = profile)
     }
 
     /// Whether the exchange goes on without a processor that fails. Default false.
@@ -188,6 +195,17 @@ impl Harness {
 }
 
 impl Filter {
+    fn new(far: Arc<dyn Far>, name: String, needs: BodyModes) -> Self {
+        Self {
+            far,
+            name,
+            options: Options::default(),
+            modes: Modes::Bodies(needs.request, needs.response),
+            wants_whole: [needs.request, needs.response].contains(&BodyMode::Buffered),
+            faults: Vec::new(),
+        }
+    }
+
     fn config(&self, exchange: &Exchange) -> Result<Config, extproc_core::ConfigError> {
         Config::new(Options { processing_mode: self.processing_mode(exchange), ..self.options.clone() })
     }
@@ -228,8 +246,10 @@ impl Run {
                 () = tokio::time::sleep_until(deadline.into()) => play.handle_time(now()),
             }
         }
-        let effective = play.finish(now());
-        link::close(self.links).await;
+        let mut effective = play.finish(now());
+        link::close(&mut self.links).await;
+        effective.blocked = self.links.iter().flat_map(|link| link.recorder.blocked()).collect();
+        effective.mismatches = self.links.iter().flat_map(|link| link.recorder.mismatches()).collect();
         effective
     }
 }

@@ -231,9 +231,25 @@ impl Effective {
         }
     }
 
+    /// Everything that the processors wrote reached the data plane, and their body kinds went with the body modes.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn nothing_blocked(&self) -> &Self {
+        if let Some(blocked) = self.blocked.first() {
+            self.fail(format_args!("a write was blocked: {blocked}"));
+        }
+        if let Some(mismatch) = self.mismatches.first() {
+            let (processor, mode, what) = (&mismatch.processor, mismatch.mode, mismatch.what);
+            self.fail(format_args!("{processor} does not go with body mode {mode}: {what}"));
+        }
+        self
+    }
+
     /// Panics with the whole exchange.
     #[track_caller]
     pub(super) fn fail(&self, what: impl Display) -> ! {
-        panic!("{what}\n\n{}\nupstream: {}\nclient: {}\n", self.timed(), self.request, self.response)
+        panic!("{what}\n\n{}", self.report())
     }
 }

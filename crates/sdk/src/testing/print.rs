@@ -224,6 +224,9 @@ fn headers(line: &mut String, mutation: Option<&HeaderMutation>) {
         };
         let header = option.header.clone().unwrap_or_default();
         put(line, format_args!(" {}{sign}{}", header.key.escape_ascii(), header.raw_value.escape_ascii()));
+        if !header.value.is_empty() {
+            put(line, format_args!("(value={})", header.value.escape_ascii()));
+        }
     }
     for name in &mutation.remove_headers {
         put(line, format_args!(" -{name}"));

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use extproc_core::Headers;
 
-use crate::testing::{Effective, Seen, print};
+use crate::testing::{Effective, print};
 
 /// Where two effects differ, a line for each place; empty when they are the same.
 ///
@@ -30,11 +31,11 @@ pub(super) fn differences(first: (&str, &Effective), second: (&str, &Effective))
             let there = |fields: &Option<Headers>| if fields.is_some() { "there" } else { "none" }.to_owned();
             differ(&format!("{hop}, {what}s"), there(one), there(other));
         }
-        let body = |seen: &Seen| print::quoted(&seen.body());
-        // The whole bodies decide, of which only the beginnings are shown.
-        if one.body() != other.body() {
-            let at = one.body().iter().zip(other.body().iter()).take_while(|(a, b)| a == b).count();
-            differ(&format!("{hop}, body from byte {at}"), body(one), format!("{} ", body(other)));
+        let (one, other) = (one.body(), other.body());
+        if one != other {
+            let at = one.iter().zip(other.iter()).take_while(|(a, b)| a == b).count();
+            let rest = |body: &Bytes| print::quoted(&body[at..]);
+            differ(&format!("{hop}, body from byte {at}"), rest(&one), rest(&other));
         }
     }
     let metadata = |all: &Effective| format!("{:?}", all.metadata());

@@ -8,24 +8,71 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use extproc_core::filter::{GrpcStatus, StreamEvent};
+use extproc_proto::{ProcessingRequest, ProcessingResponse};
 use futures_core::Stream;
 use tokio::time::Sleep;
 use tonic::{Code, Status};
 
 use super::Fault;
-use crate::service::{Replies, Service};
+use crate::blocked::{Recorder, Settings};
+use crate::service::Service;
 use crate::testing::ToDo;
 use crate::testing::in_memory::Requests;
-use crate::{LocalReplyScope, Open, Stages};
+use crate::{Open, Stages};
+
+/// What a processor sends.
+type Replies = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
 
 /// A processor or chain that takes streams.
 pub(super) trait Far: Send + Sync {
-    fn open(&self, requests: Requests) -> Replies;
+    fn open(&self, requests: Requests, recorder: Arc<Recorder>) -> Replies;
 }
 
+/// A function that answers messages.
+pub(super) struct Raw<F>(pub(super) Arc<F>);
+
 impl<S: Stages> Far for Arc<S> {
-    fn open(&self, requests: Requests) -> Replies {
-        Service::new(Self::clone(self), LocalReplyScope::default(), Arc::default()).run(requests, Open::default())
+    fn open(&self, requests: Requests, recorder: Arc<Recorder>) -> Replies {
+        let settings = Settings { observers: vec![recorder], ..Settings::default() };
+        Box::pin(Service::new(Self::clone(self), Arc::new(settings), Arc::default()).run(requests, Open::default()))
+    }
+}
+
+impl<F: Answer> Far for Raw<F> {
+    fn open(&self, requests: Requests, _: Arc<Recorder>) -> Replies {
+        Box::pin(Answers { answer: Arc::clone(&self.0), requests, ready: VecDeque::new() })
+    }
+}
+
+/// What answers a message.
+pub(super) trait Answer: Fn(&ProcessingRequest) -> Vec<ProcessingResponse> + Send + Sync + 'static {}
+
+impl<F: Fn(&ProcessingRequest) -> Vec<ProcessingResponse> + Send + Sync + 'static> Answer for F {}
+
+/// The answers of a function, one after the other.
+struct Answers<F> {
+    answer: Arc<F>,
+    requests: Requests,
+    ready: VecDeque<ProcessingResponse>,
+}
+
+impl<F: Answer> Stream for Answers<F> {
+    type Item = Result<ProcessingResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(reply) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+            match std::task::ready!(Pin::new(&mut self.requests).poll_next(cx)) {
+                Some(Ok(message)) => {
+                    let answers = (self.answer)(&message);
+                    self.ready.extend(answers);
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -36,6 +83,8 @@ pub(super) struct Link {
     state: State,
     /// Messages so far.
     count: usize,
+    /// What the processors could not write.
+    pub(super) recorder: Arc<Recorder>,
 }
 
 enum State {
@@ -58,8 +107,8 @@ struct Pipe {
 const CLOSING: Duration = Duration::from_secs(1);
 
 impl Link {
-    pub(super) const fn new(far: Arc<dyn Far>, faults: Vec<(usize, Fault)>) -> Self {
-        Self { far, faults, state: State::Idle, count: 0 }
+    pub(super) fn new(far: Arc<dyn Far>, faults: Vec<(usize, Fault)>) -> Self {
+        Self { far, faults, state: State::Idle, count: 0, recorder: Arc::default() }
     }
 
     fn open(&mut self) {
@@ -68,7 +117,7 @@ impl Link {
             return;
         }
         let requests = Requests::default();
-        let replies = self.far.open(requests.clone());
+        let replies = self.far.open(requests.clone(), Arc::clone(&self.recorder));
         let pipe = Pipe { requests, replies, held: VecDeque::new(), delay: None, silent: false };
         self.state = State::Open(Box::new(pipe));
     }
@@ -130,7 +179,7 @@ impl Pipe {
                 }
             }
         }
-        Poll::Ready(match std::task::ready!(Pin::new(&mut self.replies).poll_next(cx)) {
+        Poll::Ready(match std::task::ready!(self.replies.as_mut().poll_next(cx)) {
             Some(Ok(reply)) => StreamEvent::Reply(Box::new(reply)),
             Some(Err(status)) => StreamEvent::Closed(Err(grpc(&status))),
             None => StreamEvent::Closed(Ok(())),
@@ -166,10 +215,10 @@ pub(super) fn next(links: &mut [Link]) -> impl Future<Output = (usize, StreamEve
 }
 
 /// Lets the processors come to their ends.
-pub(super) async fn close(mut links: Vec<Link>) {
+pub(super) async fn close(links: &mut [Link]) {
     let all = async {
         while links.iter().any(|link| !matches!(link.state, State::Idle)) {
-            next(&mut links).await;
+            next(links).await;
         }
     };
     // What does not end is dropped.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::Location;
 
-use extproc_core::ProcessingMode;
+use extproc_core::{ProcessingMode, Profile};
 use tonic::Code;
 
 use super::check::{differences, misframed};
@@ -45,30 +45,23 @@ impl Harness {
     /// As [`all_modes`](Self::all_modes), and without a mode.
     #[track_caller]
     pub fn same_in(&self, modes: &[BodyMode], exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
-        let caller = Location::caller();
         let run = |mode: &BodyMode| (format!("in {mode}"), self.clone().mode(*mode).run(exchange));
-        let runs: Vec<_> = modes.iter().map(run).collect();
-        async move {
-            let mut first: Option<(String, Effective)> = None;
-            for (mode, run) in runs {
-                let done = run.await;
-                if let Some(wrong) = misframed(&done) {
-                    panic!("{caller}: {mode}, {wrong}\n\n{}", done.timed());
-                }
-                let Some((reference, expected)) = &first else {
-                    first = Some((mode, done));
-                    continue;
-                };
-                let differences = differences((reference, expected), (&mode, &done));
-                assert!(
-                    differences.is_empty(),
-                    "{caller}: the effect depends on the body mode\n{differences}\n{reference}:\n{}\n{mode}:\n{}",
-                    expected.timed(),
-                    done.timed()
-                );
-            }
-            first.map(|(_, effective)| effective).unwrap_or_else(|| panic!("{caller}: no mode was given"))
-        }
+        same(Location::caller(), "the body mode", modes.iter().map(run).collect())
+    }
+
+    /// Runs the exchange as these data planes would, and gives the effect in the first, which must be the same in all: a
+    /// difference is something that a processor cannot rely on.
+    ///
+    /// # Panics
+    /// If the effect is not the same, with what differs; without a profile; or as [`run`](Self::run).
+    #[track_caller]
+    pub fn same_for(
+        &self,
+        profiles: &[Profile],
+        exchange: &Exchange,
+    ) -> impl Future<Output = Effective> + Send + use<> {
+        let run = |profile: &Profile| (format!("for {profile:?}"), self.clone().profile(*profile).run(exchange));
+        same(Location::caller(), "the data plane", profiles.iter().map(run).collect())
     }
 
     /// Cuts both bodies at random places, with the end on the last piece or after it, and gives the effect, which must
@@ -91,7 +84,7 @@ impl Harness {
                     let (split, (differences, done)) = split.shrunk(&harness, &exchange, &expected, found).await;
                     panic!(
                         "{caller}: the effect depends on where bodies are cut: {split}\n{differences}\n{}",
-                        done.timed()
+                        done.report()
                     );
                 }
             }
@@ -126,7 +119,7 @@ impl Harness {
                 let Ok(run) = harness.prepare(&exchange) else { continue };
                 let done = run.drive().await;
                 if let Err(wrong) = well(&done) {
-                    panic!("{caller}: with only {} sent, {wrong}\n\n{}", phases(&mode), done.timed());
+                    panic!("{caller}: with only {} sent, {wrong}\n\n{}", phases(&mode), done.report());
                 }
                 all.push((mode, done));
             }
@@ -165,7 +158,7 @@ impl Harness {
                         let policy = if open { "open" } else { "closed" };
                         panic!(
                             "{caller}: {fault:?} at message {message}, failing {policy}: {wrong}\n\n{}",
-                            done.timed()
+                            done.report()
                         );
                     }
                     all.push((fault, message, done));
@@ -191,7 +184,9 @@ impl Harness {
         };
         let late = matches!(fault, Fault::Silent | Fault::Slow(_));
         match done.ending {
-            Ending::Stuck if late && self.filters.iter().any(duplex) => return Ok(()),
+            Ending::Stuck if late && self.filters.iter().any(|filter| duplex(filter) || filter.has_no_timer()) => {
+                return Ok(());
+            }
             Ending::Stuck => return Err("the exchange does not end".to_owned()),
             Ending::Cut => return Ok(()),
             Ending::Complete | Ending::ClientGaveUp => {}
@@ -207,6 +202,40 @@ impl Harness {
         let lost = self.filters.iter().any(duplex);
         let right = if open || fault == Fault::Ends { passes || lost && fails } else { fails };
         if right { Ok(()) } else { Err(format!("the client got {}", done.response)) }
+    }
+}
+
+/// Lets all happen, and gives the first effect, if it is that of all.
+async fn same<F: Future<Output = Effective>>(
+    caller: &'static Location<'static>,
+    depends_on: &str,
+    runs: Vec<(String, F)>,
+) -> Effective {
+    let mut first: Option<(String, Effective)> = None;
+    for (how, run) in runs {
+        let done = run.await;
+        if let Some(wrong) = misframed(&done) {
+            panic!("{caller}: {how}, {wrong}\n\n{}", done.report());
+        }
+        let Some((reference, expected)) = &first else {
+            first = Some((how, done));
+            continue;
+        };
+        let differences = differences((reference, expected), (&how, &done));
+        assert!(
+            differences.is_empty(),
+            "{caller}: the effect depends on {depends_on}\n{differences}\n{reference}:\n{}\n{how}:\n{}",
+            expected.report(),
+            done.report()
+        );
+    }
+    first.map(|(_, effective)| effective).unwrap_or_else(|| panic!("{caller}: there is nothing to compare"))
+}
+
+impl super::Filter {
+    /// agentgateway and gRPC wait for answers for ever.
+    const fn has_no_timer(&self) -> bool {
+        matches!(self.options.profile, Profile::Agentgateway | Profile::Grpc)
     }
 }
 
