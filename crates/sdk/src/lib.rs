@@ -151,6 +151,8 @@ pub use open::Open;
 pub use pairs::Pairs;
 pub use processor::{Noop, Processor};
 pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
+#[cfg(feature = "tls")]
+pub use server::{Tls, TlsError};
 pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};

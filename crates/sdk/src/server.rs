@@ -8,7 +8,10 @@ mod envoy;
 mod health;
 mod limits;
 mod listener;
+mod reflection;
 mod signal;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,11 +25,13 @@ pub use self::bound::Bound;
 pub use self::health::{HealthHandle, UnknownProcessor};
 pub use self::limits::Limits;
 use self::listener::Listener;
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
 use crate::blocked::Settings;
 use crate::service::Service;
 use crate::{BodyModes, LocalReplyScope, Metrics, Stages};
 
-/// Serves a processor or a chain over gRPC, without TLS.
+/// Serves a processor or a chain over gRPC.
 ///
 /// ```no_run
 /// # use extproc::{Noop, Server};
@@ -48,6 +53,9 @@ pub struct Server<S> {
     settings: Settings,
     health: HealthHandle,
     on_shutdown: Vec<Hook>,
+    reflection: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 /// What is done when a server has ended.
@@ -65,6 +73,10 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The files for TLS cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The signal handlers could not be installed.
     #[error("cannot wait for SIGTERM and SIGINT: {0}")]
     Signal(std::io::Error),
@@ -82,12 +94,22 @@ impl<S: Stages> Server<S> {
             limits: Limits::default(),
             settings: Settings::default(),
             on_shutdown: Vec::new(),
+            reflection: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
     /// Where to listen: `host:port` or `unix:PATH`. Default `0.0.0.0:50051`.
     pub fn listen(mut self, address: impl Into<Address>) -> Self {
         self.address = address.into();
+        self
+    }
+
+    /// Serves TLS. Default: plaintext. Feature `tls`.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -113,6 +135,12 @@ impl<S: Stages> Server<S> {
     /// The longest message that is received, in bytes: [`Limits::max_message`]. Default 16 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.limits.max_message = bytes;
+        self
+    }
+
+    /// Serves `grpc.reflection.v1` and `v1alpha` too, so that tools know what is served here. Default off.
+    pub fn reflection(mut self, on: bool) -> Self {
+        self.reflection = on;
         self
     }
 
@@ -190,11 +218,15 @@ impl<S: Stages> Server<S> {
         Service::new(self.stages, Arc::new(self.settings), Arc::default()).into_server(self.limits.max_message)
     }
 
-    /// Takes the address.
+    /// Takes the address, and reads the files that it needs.
     ///
     /// # Errors
-    /// [`ServeError::Bind`].
+    /// [`ServeError::Bind`], and `ServeError::Tls`.
     pub async fn bind(self) -> Result<Bound<S>, ServeError> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.check()?;
+        }
         match Listener::bind(&self.address).await {
             Ok(listener) => Ok(Bound::new(self, listener)),
             Err(source) => Err(ServeError::Bind { address: self.address, source }),

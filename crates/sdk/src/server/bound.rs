@@ -100,11 +100,26 @@ impl<S: Stages> Bound<S> {
         let limits = server.limits;
         let processor = Service::new(server.stages, Arc::new(server.settings), Arc::clone(&force));
         let processor = processor.into_server(limits.max_message);
-        let services = Arc::new(Services::new(processor, server.health.service(), limits.max_exchanges));
-        let connections = Arc::new(Connections::new(services, limits));
+        let services = Services::new(processor, server.health.service(), limits.max_exchanges);
+        let services = Arc::new(services.with_reflection(server.reflection));
+        let connections = Connections::new(services, limits);
+        #[cfg(feature = "tls")]
+        let (connections, reload) = match server.tls {
+            Some(tls) => {
+                let (acceptor, files) = super::tls::Acceptor::new(tls, connections.limits.max_handshakes)?;
+                (connections.with_tls(Some(Arc::clone(&acceptor))), Some(super::tls::watch(acceptor, files)))
+            }
+            None => (connections, None),
+        };
+        let connections = Arc::new(connections);
         // Whatever becomes of this future, its connections end with it.
         let _cut = connections.cut.clone().drop_guard();
         let tasks = TaskTracker::new();
+        #[cfg(feature = "tls")]
+        if let Some(reload) = reload {
+            let ended = connections.stop.clone();
+            tasks.spawn(async move { ended.run_until_cancelled(reload).await });
+        }
 
         let begin = async {
             shutdown.await;

@@ -14,7 +14,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpConnectInfo;
@@ -33,6 +33,8 @@ pub(super) struct Connections<T> {
     pub(super) cut: CancellationToken,
     http2: http2::Builder<TokioExecutor>,
     places: Arc<Semaphore>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<super::tls::Acceptor>>,
 }
 
 /// How long a connection without exchanges may take to agree that it goes. What it sent before it knew arrives within
@@ -60,7 +62,24 @@ impl<T: ExternalProcessor> Connections<T> {
             .max_pending_accept_reset_streams(4096);
         let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { services, limits, stop, cut, http2, places }
+        #[cfg(feature = "tls")]
+        let tls = None;
+        Self {
+            services,
+            limits,
+            stop,
+            cut,
+            http2,
+            places,
+            #[cfg(feature = "tls")]
+            tls,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(mut self, tls: Option<Arc<super::tls::Acceptor>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Takes connections until told to stop, each with a task of its own.
@@ -99,12 +118,30 @@ impl<T: ExternalProcessor> Connections<T> {
         });
     }
 
+    /// No call can have been made on a connection that has not begun: when the server stops it need not be told to go.
     async fn serve(&self, socket: Socket, peer: TcpConnectInfo) {
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let accepted = tokio::select! {
+                accepted = timeout_at(deadline, tls.accept(socket)) => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            let at = peer.remote_addr;
+            return match accepted {
+                Ok(Ok(stream)) => self.begin(stream, peer, deadline).await,
+                Ok(Err(error)) => tracing::info!(peer = ?at, %error, "a TLS handshake failed"),
+                Err(_) => tracing::info!(peer = ?at, "a connection is closed: its TLS handshake took too long"),
+            };
+        }
+        self.begin(socket, peer, deadline).await;
+    }
+
+    async fn begin(&self, io: impl AsyncRead + AsyncWrite + Unpin, peer: TcpConnectInfo, deadline: Instant) {
         let at = peer.remote_addr;
-        let mut io = BufReader::with_capacity(PREFACE, socket);
-        // No call can have been made on a connection that has not sent a byte: it need not be told to go.
+        let mut io = BufReader::with_capacity(PREFACE, io);
         let begun = tokio::select! {
-            begun = timeout(self.limits.handshake_timeout, io.fill_buf()) => begun,
+            begun = timeout_at(deadline, io.fill_buf()) => begun,
             () = self.stop.cancelled() => return,
         };
         match begun {
@@ -186,7 +223,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_starts_again_when_an_exchange_begins() {
         let running = AtomicUsize::new(1);
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         tokio::join!(idle(&running), async {
             sleep(LAST_CALL * 3).await;
             running.store(0, Ordering::Relaxed);

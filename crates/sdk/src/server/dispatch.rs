@@ -19,11 +19,13 @@ use tonic::codegen::{BoxFuture, Service as _};
 use tonic::transport::server::TcpConnectInfo;
 
 use super::health::HealthService;
+use super::reflection::Reflection;
 
 /// All services of a server.
 pub(super) struct Services<T> {
     processor: ExternalProcessorServer<T>,
     health: HealthServer<HealthService>,
+    reflection: Option<Reflection>,
     running: Arc<AtomicUsize>,
     max_exchanges: usize,
 }
@@ -37,7 +39,13 @@ pub(super) struct OfConnection<T> {
 
 impl<T: ExternalProcessor> Services<T> {
     pub(super) fn new(processor: ExternalProcessorServer<T>, health: HealthService, max_exchanges: usize) -> Self {
-        Self { processor, health: HealthServer::new(health), running: Arc::default(), max_exchanges }
+        let health = HealthServer::new(health);
+        Self { processor, health, reflection: None, running: Arc::default(), max_exchanges }
+    }
+
+    pub(super) fn with_reflection(mut self, on: bool) -> Self {
+        self.reflection = on.then(Reflection::new);
+        self
     }
 
     /// How many exchanges are running now.
@@ -80,7 +88,10 @@ impl<T: ExternalProcessor> hyper::service::Service<Request<Incoming>> for OfConn
         match service {
             EXTERNAL_PROCESSOR => self.process(request),
             HEALTH => Answer { answer: self.services.health.clone().call(request), exchange: None },
-            other => Answer::status(Status::unimplemented(format!("unknown service {other:?}"))),
+            other => match self.services.reflection.as_ref().and_then(|it| it.handler(other)) {
+                Some(handler) => Answer { answer: handler(request), exchange: None },
+                None => Answer::status(Status::unimplemented(format!("unknown service {other:?}"))),
+            },
         }
     }
 }

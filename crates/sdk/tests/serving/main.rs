@@ -3,5 +3,9 @@
 
 mod health;
 mod limits;
+mod reflection;
 mod rig;
+
 mod shutdown;
+#[cfg(feature = "tls")]
+mod tls;
