@@ -69,7 +69,7 @@ const DOORS: [(&str, &str); 16] = [
     ("sdk/src/body/messages.rs", "decodes the authors' own messages"),
     ("sdk/src/exchange", "one stream driven through its session"),
     ("sdk/src/lib.rs", "re-exports them as `proto`"),
-    ("sdk/src/open.rs", "attributes and metadata, which have no other form"),
+    ("sdk/src/facts.rs", "attributes and metadata, which have no other form"),
     ("sdk/src/server", "the gRPC server and its health service"),
     ("sdk/src/service.rs", "the gRPC service"),
     ("sdk/src/testing", "plays the data plane"),

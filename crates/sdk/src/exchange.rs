@@ -23,7 +23,7 @@ use crate::blocked::{MismatchKind, Reason, Settings, Write};
 use crate::head::{MayAsk, Reach};
 use crate::stages::{Run, Stages, panic_text};
 use crate::telemetry::Record;
-use crate::{End, LocalReply, Open, Request, Response};
+use crate::{End, Facts, LocalReply, Open, Request, Response};
 
 /// One exchange: messages in, messages out, the stages' handlers between.
 pub(crate) struct Exchange<R: Run> {
@@ -76,8 +76,8 @@ impl<R: Run> Exchange<R> {
         mut record: Record,
     ) -> Result<Self, Failure> {
         open.observing = first.observability_mode;
-        open.attributes = std::mem::take(&mut first.attributes);
-        open.metadata = first.metadata_context.take().unwrap_or_default();
+        open.id = Open::next_id();
+        learn(&mut open.facts, first);
         open.protocol = first.protocol_config.and_then(|config| Session::read_protocol(config).ok());
         let run = catch_unwind(AssertUnwindSafe(|| S::open(stages, &open))).map_err(|payload| {
             record.open_panicked(panic_text(&*payload));
@@ -85,7 +85,7 @@ impl<R: Run> Exchange<R> {
         })?;
         Ok(Self {
             session: Session::new(),
-            row: Row::new(run, settings, record),
+            row: Row::new(run, settings, open.facts, record),
             request: Flow::default(),
             response: Flow::default(),
             busy: false,
@@ -96,8 +96,9 @@ impl<R: Run> Exchange<R> {
     ///
     /// # Errors
     /// [`Failure`]: end the stream with it. The stages are closed.
-    pub(crate) async fn handle(&mut self, message: ProcessingRequest, out: &Outbox) -> Result<Next, Failure> {
+    pub(crate) async fn handle(&mut self, mut message: ProcessingRequest, out: &Outbox) -> Result<Next, Failure> {
         self.busy = true;
+        learn(&mut self.row.facts, &mut message);
         let result = match self.session.handle(message) {
             Ok(call) => {
                 noted::came(&self.row.record, &call);
@@ -235,6 +236,13 @@ impl<R: Run> Exchange<R> {
 impl<R: Run> Drop for Exchange<R> {
     fn drop(&mut self) {
         self.row.close(if self.busy { End::Cancelled } else { End::Ok });
+    }
+}
+
+/// Takes the attributes and the metadata that a message brings.
+fn learn(facts: &mut Arc<Facts>, message: &mut ProcessingRequest) {
+    if !message.attributes.is_empty() || message.metadata_context.is_some() {
+        Arc::make_mut(facts).add(std::mem::take(&mut message.attributes), message.metadata_context.take());
     }
 }
 

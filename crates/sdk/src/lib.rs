@@ -115,9 +115,11 @@
 #![deny(missing_docs)]
 
 mod blocked;
+mod blocking;
 mod body;
 mod chain;
 mod exchange;
+mod facts;
 mod function;
 mod head;
 mod local_reply;
@@ -133,6 +135,7 @@ pub mod testing;
 mod wrap;
 
 pub use blocked::{Blocked, Mismatch, MismatchKind, Phase, Reason, Write};
+pub use blocking::blocking;
 pub use body::{
     Body, BodyError, BodyKind, ChunkIo, Dir, Event, Events, Halt, Io, Line, Lines, MessageError, Messages, MsgIo,
     MsgOut, NoBody, Out, Request, Response, Skip, Stream, TooLong, Whole, WholeIo,
@@ -144,11 +147,15 @@ pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
 pub use extproc_core::session::{BodyModes, MetadataValue, Protocol};
 pub use extproc_core::{BodyMode, Headers};
 pub use extproc_proto as proto;
+pub use facts::Facts;
 pub use function::{Functions, PhaseFn, processor};
-pub use head::{Fields, IntoName, IntoValue, Refused, RequestHead, ResponseHead, Start, Trailers};
+pub use head::{
+    Basic, Fields, IntoName, IntoValue, MediaType, Refused, RequestHead, ResponseHead, SameSite, SetCookie, Start,
+    Trailers,
+};
 pub use local_reply::LocalReply;
 pub use open::Open;
-pub use pairs::Pairs;
+pub use pairs::{NotText, Pairs};
 pub use processor::{Noop, Processor};
 pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
 #[cfg(feature = "tls")]

@@ -17,6 +17,14 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(Vec<(String, String)>);
 
+/// A name or value is not UTF-8 once it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("pair {pair} is not UTF-8 when decoded")]
+pub struct NotText {
+    /// Which pair, from 1.
+    pub pair: usize,
+}
+
 impl Pairs {
     /// None.
     #[must_use]
@@ -27,12 +35,12 @@ impl Pairs {
     /// Reads `a=1&b=2`, with `+` for spaces and `%` escapes.
     ///
     /// # Errors
-    /// The number of the first pair, from 1, that is not UTF-8 when decoded.
-    pub fn parse(data: &[u8]) -> Result<Self, usize> {
+    /// [`NotText`] when one is not UTF-8 once it is decoded.
+    pub fn parse(data: &[u8]) -> Result<Self, NotText> {
         let mut pairs = Vec::new();
         for (index, pair) in data.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).enumerate() {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
-            let mut part = || decoded(parts.next().unwrap_or_default()).ok_or(index + 1);
+            let mut part = || decoded(parts.next().unwrap_or_default()).ok_or(NotText { pair: index + 1 });
             pairs.push((part()?, part()?));
         }
         Ok(Self(pairs))

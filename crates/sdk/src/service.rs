@@ -136,7 +136,7 @@ impl<S: Stages> ExternalProcessor for Service<S> {
     async fn process(&self, request: Request<Streaming<ProcessingRequest>>) -> Result<Response<Replies>, Status> {
         let peer = request.remote_addr();
         let (grpc_metadata, _, requests) = request.into_parts();
-        let open = Open { peer, grpc_metadata, ..Open::default() };
+        let open = Open { peer, grpc_metadata: Arc::new(grpc_metadata), ..Open::default() };
         Ok(Response::new(self.run(requests, open)))
     }
 }

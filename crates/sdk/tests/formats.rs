@@ -20,7 +20,10 @@ fn py_038_bodies_in_formats() {
     assert!(form.remove("b") && !form.remove("b"));
     body.set_form(&form);
     assert_eq!(body.text(), Ok("a=3"));
-    assert_eq!(Body::from("a=1&b=%ff").form().unwrap_err().to_string(), "pair 2 of the form is not UTF-8 when decoded");
+    assert_eq!(
+        Body::from("a=1&b=%ff").form().unwrap_err().to_string(),
+        "the form cannot be read: pair 2 is not UTF-8 when decoded"
+    );
 
     body.set_prost(&Hello { name: "you".to_owned() });
     assert_eq!(body.prost::<Hello>().unwrap().name, "you");

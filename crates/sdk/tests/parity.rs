@@ -273,3 +273,164 @@ fn errors_show_their_sources_in_the_log_only() {
     assert!(error.downcast_ref::<std::io::Error>().is_some());
     assert_eq!(error.to_string(), format!("{number}"));
 }
+
+#[test]
+fn py_001_the_root_has_what_a_processor_needs() {
+    use extproc::{Server, proto};
+
+    let _: fn(Noop) -> Server<Noop> = Server::new;
+    let _ = proto::ProcessingResponse::default();
+    let _ = processor::<(), ()>("P", ());
+    let _: Stop = LocalReply::new(200).into();
+}
+
+#[test]
+fn py_004_a_server_shows_its_name() {
+    let server = extproc::Server::new(processor::<(), ()>("Shown", ()));
+    assert_eq!(server.to_string(), "Shown");
+    assert!(format!("{server:?}").contains("Shown"));
+}
+
+#[tokio::test]
+async fn py_006_py_011_phases_are_methods_and_nothing_can_be_forgotten() {
+    struct Edits;
+    impl Processor for Edits {
+        type Ctx = ();
+        type RequestBody = Skip;
+        type ResponseBody = Skip;
+
+        fn open(&self, _: &Open) {}
+
+        async fn response_headers(&self, (): &mut (), rsp: &mut Start<ResponseHead>) -> Result<(), Stop> {
+            rsp.set("x-edit", "1");
+            Ok(())
+        }
+    }
+    let script = Script::new().request_only(GET).response_only([(":status", "200")]);
+    assert_eq!(
+        script.run(Reveal::new(Edits)).await.lines(),
+        ["request_headers", "response_headers x-ext-procs-applied=Edits x-edit=1"],
+        "there is no reply to return, so none loses the chain header"
+    );
+}
+
+#[tokio::test]
+async fn py_009_work_that_blocks_holds_up_nothing_else() {
+    let here = std::thread::current().id();
+    let hashes = processor::<(), ()>("Hashes", ()).request_headers(
+        async |_: &(), _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+            let path = req.path().to_owned();
+            let (length, thread) = extproc::blocking(move || (path.len(), std::thread::current().id())).await;
+            req.set("x-length", length);
+            req.set("x-thread", format!("{thread:?}"));
+            Ok(())
+        },
+    );
+    let line = Script::new().request_only(GET).run(hashes).await.lines().join("\n");
+    assert!(
+        line.starts_with("request_headers x-length=6 x-thread=") && !line.ends_with(&format!("{here:?}")),
+        "{line}"
+    );
+
+    let panics = processor::<(), ()>("Panics", ()).request_headers(
+        async |_: &(), _: &mut (), _: &mut Start<RequestHead>| -> Result<(), Stop> {
+            extproc::blocking(|| panic!("broken")).await
+        },
+    );
+    assert_eq!(Script::new().request_only(GET).run(panics).await.lines(), ["error Internal: processor Panics failed"]);
+}
+
+#[tokio::test]
+async fn py_010_handlers_get_state_context_and_view() {
+    struct Inputs(&'static str);
+    impl Processor for Inputs {
+        type Ctx = String;
+        type RequestBody = Skip;
+        type ResponseBody = Skip;
+
+        fn open(&self, open: &Open) -> String {
+            format!("{} {:?} {}", self.0, open.peer(), open.grpc_metadata().len())
+        }
+
+        async fn request_headers(&self, ctx: &mut String, req: &mut Start<RequestHead>) -> Result<(), Stop> {
+            *ctx = format!("{ctx} {}", req.path());
+            Ok(())
+        }
+
+        async fn response_headers(&self, ctx: &mut String, rsp: &mut Start<ResponseHead>) -> Result<(), Stop> {
+            let inputs = format!("{ctx} {}", rsp.status());
+            rsp.set("x-inputs", inputs);
+            Ok(())
+        }
+    }
+    let script = Script::new().request_only(GET).response_only([(":status", "200")]);
+    assert_eq!(script.run(Inputs("state")).await.lines()[1], "response_headers x-inputs=state None 0 /a?b=c 200");
+}
+
+#[tokio::test]
+async fn py_015_one_answer_for_each_message_in_order_and_in_full_duplex_any_number() {
+    let slow = || {
+        processor::<(), u64>("Slow", ()).request_headers(head).request_body(
+            extproc::Stream,
+            async |_: &(), seen: &mut u64, io: &mut extproc::ChunkIo<Request>| -> Result<(), Stop> {
+                *seen += 1;
+                // Early chunks take longer; their answers still come first.
+                for _ in 0..10 / *seen {
+                    tokio::task::yield_now().await;
+                }
+                io.out.push(format!("{seen}"));
+                io.out.push("+");
+                Ok(())
+            },
+        )
+    };
+    async fn head(_: &(), _: &mut u64, _: &mut Start<RequestHead>) -> Result<(), Stop> {
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+    let script = |mode| {
+        Script::new().modes(mode, BodyMode::None).request_headers(GET).request_body("a", false).request_body("b", true)
+    };
+    assert_eq!(
+        script(BodyMode::Streamed).run(slow()).await.lines(),
+        ["request_headers", "request_body body=\"1+\"", "request_body body=\"2+\""]
+    );
+    assert_eq!(
+        script(BodyMode::FullDuplexStreamed).run(slow()).await.lines(),
+        [
+            "request_headers",
+            "request_body chunk=\"1\"",
+            "request_body chunk=\"+\"",
+            "request_body chunk=\"2\"",
+            "request_body chunk=\"+\" end",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn py_037_readers_are_methods_wherever_there_is_a_head() {
+    fn tenant(head: &RequestHead) -> Option<&str> {
+        head.header("x-tenant")
+    }
+    let found = Found::default();
+    let reads = processor::<Found, ()>("Reads", Arc::clone(&found))
+        .request_headers(async |found: &Found, _: &mut (), req: &mut Start<RequestHead>| -> Result<(), Stop> {
+            found.lock().unwrap().push(format!("{:?}", tenant(req)));
+            Ok(())
+        })
+        .request_body(Whole::<16>, async |found: &Found, _: &mut (), io: &mut WholeIo<Request>| -> Result<(), Stop> {
+            found.lock().unwrap().push(format!("{:?}", tenant(&io.head)));
+            Ok(())
+        })
+        .response_headers(async |found: &Found, _: &mut (), rsp: &mut Start<ResponseHead>| -> Result<(), Stop> {
+            found.lock().unwrap().push(format!("{:?}", rsp.request().and_then(tenant)));
+            Ok(())
+        });
+    let script = Script::new()
+        .modes(BodyMode::Buffered, BodyMode::None)
+        .request_headers([("x-tenant", "t")])
+        .request_body("x", true)
+        .response_only([(":status", "200")]);
+    assert!(script.run(reads).await.status.is_ok());
+    assert_eq!(*found.lock().unwrap(), ["Some(\"t\")"; 3]);
+}

@@ -1,5 +1,7 @@
 //! Why a body cannot be read or written in a format.
 
+use crate::NotText;
+
 /// Why a body is not what a handler takes it for. `?` on it fails the phase; to answer the client instead, map it to a
 /// [`LocalReply`](crate::LocalReply).
 ///
@@ -32,8 +34,8 @@ pub enum BodyError {
     #[error("the value cannot be written as JSON: {0}")]
     ToJson(serde_json::Error),
     /// A name or value of a form is not UTF-8 when decoded.
-    #[error("pair {0} of the form is not UTF-8 when decoded")]
-    Form(usize),
+    #[error("the form cannot be read: {0}")]
+    Form(#[from] NotText),
     /// It is not a Protocol Buffers message of this type.
     #[error("the body is not the expected message{hint}: {error}", hint = hint(*.coded))]
     Message {

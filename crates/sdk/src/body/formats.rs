@@ -41,7 +41,7 @@ impl Body {
     /// # Errors
     /// [`BodyError::Form`] when a name or value is not UTF-8 once it is decoded.
     pub fn form(&self) -> Result<Pairs, BodyError> {
-        Pairs::parse(self.bytes()).map_err(BodyError::Form)
+        Ok(Pairs::parse(self.bytes())?)
     }
 
     /// Sends this form on in place of the body.

@@ -250,6 +250,7 @@ impl<W: Way> Flow<W> {
         }
         let mut head = self.head.take().unwrap_or_default();
         W::set_request(&mut head, row.request(stage));
+        head.set_facts(&row.facts);
         if row.is_tolerant(stage) {
             head.arm();
         }
@@ -361,6 +362,7 @@ impl<W: Way> Flow<W> {
     async fn run_body<R: Run>(&mut self, row: &mut Row<R>, stage: usize, mut piece: Piece) -> Result<Output, Outcome> {
         let mut head = self.head.take().unwrap_or_default();
         W::set_request(&mut head, row.request(stage));
+        head.set_facts(&row.facts);
         if row.is_tolerant(stage) {
             head.arm();
         }
@@ -388,6 +390,7 @@ impl<W: Way> Flow<W> {
                 continue;
             }
             trailers.set_request(row.request(stage));
+            trailers.set_facts(&row.facts);
             if row.is_tolerant(stage) {
                 trailers.arm();
             }

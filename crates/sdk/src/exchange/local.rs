@@ -52,6 +52,7 @@ impl<R: Run> Exchange<R> {
     ) -> Result<(ResponseHead, Bytes), Outcome> {
         let row = &mut self.row;
         Response::set_request(&mut head, row.request(stage));
+        head.set_facts(&row.facts);
         let tolerant = row.is_tolerant(stage);
         if tolerant {
             head.arm();

@@ -12,7 +12,7 @@ use crate::head::{Asked, Reach};
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::telemetry::{FailureKind, Limit, Need, Record};
-use crate::{End, Fields, OnError, RequestHead};
+use crate::{End, Facts, Fields, OnError, RequestHead};
 
 /// The stages, and what they share.
 pub(super) struct Row<R> {
@@ -21,6 +21,8 @@ pub(super) struct Row<R> {
     /// What the header phases may say besides their edits.
     pub(super) reach: Reach,
     pub(super) settings: Arc<Settings>,
+    /// What the data plane told so far.
+    pub(super) facts: Arc<Facts>,
     /// The request's head once it has been forwarded, and how many stages have seen it.
     request: Option<Arc<RequestHead>>,
     seen: usize,
@@ -37,9 +39,9 @@ struct State {
 }
 
 impl<R: Run> Row<R> {
-    pub(super) fn new(run: R, settings: Arc<Settings>, record: Record) -> Self {
+    pub(super) fn new(run: R, settings: Arc<Settings>, facts: Arc<Facts>, record: Record) -> Self {
         let states = vec![State::default(); run.len()];
-        Self { states, run, reach: Reach::default(), settings, request: None, seen: 0, record }
+        Self { states, run, reach: Reach::default(), settings, facts, request: None, seen: 0, record }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,12 +1,14 @@
 //! A header or trailer map with the verbs to edit it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use extproc_core::Headers;
 use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
 use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataValue};
 
 use super::{IntoName, IntoValue};
+use crate::Facts;
 
 /// A header or trailer map: reads the edited state, logs every edit for the wire.
 ///
@@ -22,6 +24,7 @@ pub struct Fields {
     refused: Option<Refused>,
     metadata: Option<Box<DynamicMetadata>>,
     undo: Undo,
+    facts: Arc<Facts>,
 }
 
 /// Why an edit was not taken.
@@ -43,6 +46,14 @@ pub enum Refused {
     /// The status is not one that a response can have.
     #[error("{0} is not a response status; it must be 200 to 599")]
     Status(u16),
+    /// The name of the cookie is no token, or its value has characters that would end it (RFC 6265 section 4.1.1).
+    #[error(
+        "the name of a cookie must be a token, its value free of white space, quotes, commas, semicolons and backslashes"
+    )]
+    Cookie,
+    /// In Basic credentials the first colon ends the user's name.
+    #[error("the user of Basic credentials cannot have a colon")]
+    BasicUser,
 }
 
 /// What the first edit of a phase saves, if the phase may have to be undone.
@@ -73,6 +84,12 @@ impl Fields {
         self.map.iter().filter(move |(n, _)| n.as_str() == name).filter_map(|(_, v)| v.to_str())
     }
 
+    /// Every value, in order, as bytes.
+    pub fn header_all_bytes(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let name = name.to_ascii_lowercase();
+        self.map.iter().filter(move |(n, _)| n.as_str() == name).map(|(_, v)| v.as_bytes())
+    }
+
     /// The first value of each name.
     ///
     /// ```
@@ -85,7 +102,7 @@ impl Fields {
         names.map(|name| self.header(name))
     }
 
-    /// The media type: `content-type` without its parameters.
+    /// The media type: `content-type` without its parameters, as on the wire. [`media_type`](Self::media_type) parses it.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         let value = self.map.get_str("content-type")?;
@@ -96,6 +113,12 @@ impl Fields {
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.map.content_length()
+    }
+
+    /// What the data plane told about the exchange so far: attributes and its dynamic metadata.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The whole map, pseudo headers in front.
@@ -211,6 +234,10 @@ impl Fields {
 
     pub(crate) fn new(map: Headers, framed: bool) -> Self {
         Self { map, framed, ..Self::default() }
+    }
+
+    pub(crate) fn set_facts(&mut self, facts: &Arc<Facts>) {
+        self.facts = Arc::clone(facts);
     }
 
     /// Edits a pseudo header, or the framing on the codec's behalf.

@@ -6,6 +6,7 @@ use extproc_core::Headers;
 use extproc_core::headers::Name;
 
 use super::{Fields, IntoValue, Refused};
+use crate::{NotText, Pairs};
 
 const PATH: Name = Name::from_static(":path");
 const METHOD: Name = Name::from_static(":method");
@@ -60,6 +61,14 @@ impl RequestHead {
         path.split_once('?').map_or(path, |(path, _)| path)
     }
 
+    /// The names and values of the query, decoded; none when there is no query.
+    ///
+    /// # Errors
+    /// [`NotText`] when one is not UTF-8 once it is decoded.
+    pub fn query_pairs(&self) -> Result<Pairs, NotText> {
+        Pairs::parse(self.query().unwrap_or_default().as_bytes())
+    }
+
     /// The query, without `?` and not decoded.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
@@ -76,13 +85,19 @@ impl RequestHead {
     /// Whether the content type is gRPC's.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.content_type().is_some_and(|t| t == "application/grpc" || t.starts_with("application/grpc+"))
+        self.has_grpc_type()
+    }
+
+    /// Whether the method is CONNECT, of whatever protocol.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.method() == "CONNECT"
     }
 
     /// Whether the exchange leaves HTTP: CONNECT, or a protocol upgrade such as WebSocket.
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
-        self.method() == "CONNECT" || self.headers().contains("upgrade")
+        self.is_connect() || self.headers().contains("upgrade")
     }
 
     /// Sets path and query. If they change, the route is chosen again, unless [`keep_route`](Self::keep_route) follows.
@@ -96,6 +111,19 @@ impl RequestHead {
         let path = self.path_without_query();
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         self.set_path(path);
+    }
+
+    /// As [`set_query`](Self::set_query), from names and values; without any the query is removed.
+    ///
+    /// ```
+    /// # fn f(req: &mut extproc::RequestHead) -> Result<(), extproc::Stop> {
+    /// let mut query = req.query_pairs()?;
+    /// query.remove("token");
+    /// req.set_query_pairs(&query);
+    /// # Ok(()) }
+    /// ```
+    pub fn set_query_pairs(&mut self, query: &Pairs) {
+        self.set_query(&query.to_string());
     }
 
     /// Sets the method. Envoy takes it only with `allow_all_routing`, or together with

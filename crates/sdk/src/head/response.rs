@@ -24,6 +24,18 @@ impl ResponseHead {
         self.fields.headers().status().unwrap_or_default()
     }
 
+    /// The class of the status: 2 for 200 to 299, and so on; 0 if the data plane hides it.
+    #[must_use]
+    pub fn class(&self) -> u16 {
+        self.status() / 100
+    }
+
+    /// Whether the status is 200 to 299.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.class() == 2
+    }
+
     /// Sets the status, 200 to 599.
     pub fn set_status(&mut self, status: u16) {
         if (200..600).contains(&status) {
@@ -43,13 +55,13 @@ impl ResponseHead {
     /// Whether the content type is gRPC's.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.content_type().is_some_and(|t| t == "application/grpc" || t.starts_with("application/grpc+"))
+        self.has_grpc_type()
     }
 
     /// Whether the body is a stream of server-sent events.
     #[must_use]
     pub fn is_event_stream(&self) -> bool {
-        self.content_type() == Some("text/event-stream")
+        self.content_type().is_some_and(|t| t.eq_ignore_ascii_case("text/event-stream"))
     }
 
     pub(crate) fn new(headers: Headers, last: bool) -> Self {

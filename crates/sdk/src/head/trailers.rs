@@ -4,8 +4,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use extproc_core::Headers;
+use percent_encoding::{AsciiSet, CONTROLS};
 
 use super::{Fields, RequestHead};
+
+/// What is encoded in `grpc-message`: all but printable ASCII, and `%` (gRPC over HTTP/2).
+const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The trailers of a request or response. They are read and edited by the verbs of [`Fields`].
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,19 @@ impl Trailers {
     #[must_use]
     pub fn grpc_message(&self) -> Option<&str> {
         self.header("grpc-message")
+    }
+
+    /// `grpc-message`, decoded; `None` when it is not there or not UTF-8.
+    #[must_use]
+    pub fn grpc_message_text(&self) -> Option<String> {
+        let decoded = percent_encoding::percent_decode_str(self.grpc_message()?).decode_utf8().ok()?;
+        Some(decoded.into_owned())
+    }
+
+    /// Sets `grpc-status` and `grpc-message`, which is encoded.
+    pub fn set_grpc_status(&mut self, code: u32, message: &str) {
+        self.set("grpc-status", code);
+        self.set("grpc-message", percent_encoding::utf8_percent_encode(message, GRPC_MESSAGE).to_string());
     }
 
     /// The head of the request as it was forwarded; `None` when this processor has not seen it.
