@@ -2,32 +2,45 @@
 
 mod raw;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use extproc::{BoxProcessor, Server};
+use extproc::{BoxProcessor, OnError, Server};
 
 use crate::failure::{Failure, Outcome};
 use crate::listen::Listen;
-use crate::sample::sink::{Options, Sink};
-use crate::sample::{Context, Digest, Echo, Noop, Reveal, Timer, Trivial, decorated};
+use crate::sample::Reveal;
+use crate::sample::registry::{self, Made, Sample};
+use crate::sample::settings::{self, Setting};
 use crate::shutdown;
 
 /// Run sample processors
 ///
-/// Several names, separated by commas, run as a chain in one stream. The samples are those of the Python SDK, and the
-/// sink of the agentgateway documents; --list tells what each does. They add their names to the response header
-/// x-ext-procs-applied, unless REVEAL_EXTPROC_CHAIN says no; EXTPROCS_APPLIED_HEADER gives it another name.
+/// Several names, separated by commas, run as a chain in one stream. --list tells what each does, and with a name what
+/// its settings are. They add their names to the response header x-ext-procs-applied, unless REVEAL_EXTPROC_CHAIN says
+/// no; EXTPROCS_APPLIED_HEADER gives it another name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  extproc serve --list\n  extproc serve digest,timer --listen 127.0.0.1:50051\n  \
+                        extproc serve slow --set slow.delay=300ms --set slow.phase=response_headers\n  \
                         extproc serve sink --listen unix:/tmp/sink.sock")]
 pub(crate) struct Args {
     /// Which samples, in request order
-    #[arg(value_enum, value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
-    names: Vec<Name>,
-    /// Tell the names of the samples
+    #[arg(value_parser = registry::parser(), hide_possible_values = true, value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
+    names: Vec<&'static Sample>,
+    /// Tell what the samples do; with names, what their settings are
     #[arg(long)]
     list: bool,
+    /// A setting of a sample; several times for several, and for lists
+    #[arg(long = "set", value_name = "SAMPLE.KEY=VALUE")]
+    settings: Vec<Setting>,
+    /// A YAML file of settings, for each sample a map of keys; --set wins over it, key by key
+    #[arg(long, value_name = "PATH")]
+    settings_file: Option<PathBuf>,
+    /// What an error of a sample does, unless the sample says otherwise: fail the stream, as the data plane is
+    /// configured for that, or skip the sample and let the rest of the chain go on
+    #[arg(long, value_enum, value_name = "POLICY")]
+    on_error: Option<ErrorPolicy>,
     /// Print what the named samples need of a data plane's configuration, and do not serve
     #[arg(long, value_enum, value_name = "DATA_PLANE", conflicts_with = "list")]
     print_config: Option<DataPlane>,
@@ -40,16 +53,16 @@ pub(crate) struct Args {
     /// How long running exchanges may go on after SIGTERM or SIGINT, in seconds
     #[arg(short, long, env = "SHUTDOWN_GRACE_PERIOD", default_value = "5", value_parser = seconds)]
     grace_period: Duration,
-    /// sink: a header to set on every request
-    #[arg(long, value_name = "NAME:VALUE", value_parser = pair)]
-    add_header: Option<(String, String)>,
-    /// sink: answer bodies with streamed_response in every body mode, as the original does
+    /// Short for --set sink.add-header=NAME:VALUE
+    #[arg(long, value_name = "NAME:VALUE")]
+    add_header: Option<String>,
+    /// Short for --set sink.always-stream=true
     #[arg(long)]
     always_stream: bool,
-    /// echo: answer requests without a body too
+    /// Short for --set echo.bodiless=true
     #[arg(long)]
     echo_bodiless: bool,
-    /// context: send x-context-id on also when the client did not, empty, as the Python SDK's example does
+    /// Short for --set context.always=true
     #[arg(long)]
     empty_context_id: bool,
 }
@@ -61,49 +74,44 @@ enum DataPlane {
     Envoy,
 }
 
-/// A sample by its name.
+/// What an error of a sample does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Name {
-    /// Passes everything; adds its name only when REVEAL_EXTPROC_CHAIN says yes
-    Noop,
-    /// Copies x-request-id to x-extra-request-id, on the request and on its response
-    Trivial,
-    /// Sets x-request-started, and on the response x-duration-ns too
-    Timer,
-    /// Answers requests with a body and 'x-echo-only: true' with their own headers and body
-    Echo,
-    /// Sets x-request-digest: SHA-256 of x-tenant-id, method, path and body
-    Digest,
-    /// As digest, on the request only; written as functions
-    Decorated,
-    /// Checks that the request's body is its x-context-id, and sets that on the response
-    Context,
-    /// Does what the JSON in the header 'instructions' says; runs alone
-    Sink,
+enum ErrorPolicy {
+    /// End the stream; the data plane's failure mode decides
+    Fail,
+    /// Go on as if the sample were not there
+    Skip,
 }
 
 pub(crate) async fn run(args: Args) -> Outcome {
     if args.list {
-        for value in Name::value_variants().iter().filter_map(ValueEnum::to_possible_value) {
-            let about = value.get_help().map(ToString::to_string).unwrap_or_default();
-            crate::text::println(format_args!("{:<10} {about}", value.get_name()));
+        match args.names.as_slice() {
+            [] => crate::text::print(registry::list()),
+            names => names.iter().for_each(|sample| crate::text::print(sample.usage())),
         }
         return Ok(());
     }
     let listen = args.listen.clone().unwrap_or_else(|| Listen::all(args.port));
-    if args.names.contains(&Name::Sink) {
-        if args.print_config.is_some() {
-            return Err(Failure::usage("sink answers in any mode and has no needs that could be printed"));
+    let mut samples: Vec<BoxProcessor> = Vec::new();
+    for (name, made) in args.make()? {
+        match made {
+            Made::Processor(processor) => samples.push(processor),
+            Made::Raw(_) if args.print_config.is_some() => {
+                return Err(Failure::usage(format!(
+                    "{name} answers in any mode and has no needs that could be printed"
+                )));
+            }
+            Made::Raw(_) if args.names.len() > 1 => {
+                return Err(Failure::usage(format!(
+                    "{name} speaks the protocol itself and cannot be part of a chain; run it alone"
+                )));
+            }
+            Made::Raw(sample) => {
+                let stop = shutdown::requested()?;
+                return Ok(raw::serve(sample, name, &listen, args.grace_period, stop).await?);
+            }
         }
-        if args.names.len() > 1 {
-            return Err(Failure::usage("sink speaks the protocol itself and cannot be part of a chain; run it alone"));
-        }
-        let stop = shutdown::requested()?;
-        let sink = Sink(Options { add_header: args.add_header, always_stream: args.always_stream });
-        return Ok(raw::serve(sink, "sink", &listen, args.grace_period, stop).await?);
     }
-    let reveal = Reveal::from_env()?;
-    let samples: Vec<BoxProcessor> = args.names.iter().filter_map(|name| args.sample(*name, &reveal)).collect();
     let place = match &listen {
         // IPv6 sockets take IPv4 too; hosts without IPv6 have only the latter.
         Listen::Tcp { host, port } if host.is_empty() => match std::net::TcpListener::bind(("::", 0)) {
@@ -125,34 +133,35 @@ pub(crate) async fn run(args: Args) -> Outcome {
 }
 
 impl Args {
-    /// A sample that is a [`Processor`](extproc::Processor).
-    fn sample(&self, name: Name, reveal: &Reveal) -> Option<BoxProcessor> {
-        Some(match name {
-            Name::Noop => BoxProcessor::new(reveal.wrap_if_asked(Noop)),
-            Name::Trivial => BoxProcessor::new(reveal.wrap(Trivial)),
-            Name::Timer => BoxProcessor::new(reveal.wrap(Timer::new())),
-            Name::Echo => BoxProcessor::new(reveal.wrap(Echo { bodiless: self.echo_bodiless })),
-            Name::Digest => BoxProcessor::new(reveal.wrap(Digest)),
-            Name::Decorated => BoxProcessor::new(reveal.wrap(decorated())),
-            Name::Context => BoxProcessor::new(reveal.wrap(Context { always: self.empty_context_id })),
-            Name::Sink => return None,
-        })
+    /// The samples as the settings say, in request order.
+    fn make(&self) -> Outcome<Vec<(&'static str, Made)>> {
+        let file = self.settings_file.as_deref().map(settings::read).transpose()?.unwrap_or_default();
+        let given = self.given()?;
+        let served = |setting: &Setting| self.names.iter().any(|sample| sample.name == setting.sample);
+        if let Some(other) = given.iter().find(|setting| !served(setting)) {
+            return Err(Failure::usage(format!(
+                "--set {}...: that sample is not among those that are run",
+                other.sample
+            )));
+        }
+        let on_error = self.on_error.map(|policy| match policy {
+            ErrorPolicy::Fail => OnError::Fail,
+            ErrorPolicy::Skip => OnError::Skip,
+        });
+        let reveal = Reveal::from_env()?.with_on_error(on_error);
+        self.names.iter().map(|sample| Ok((sample.name, sample.make(&file, &given, &reveal)?))).collect()
     }
-}
 
-/// A chain of samples with their usual settings.
-pub(crate) fn usual(names: &[Name]) -> Outcome<Vec<BoxProcessor>> {
-    #[derive(Debug, clap::Parser)]
-    struct Parser {
-        #[command(flatten)]
-        args: Args,
+    /// What `--set` says, and the older flags.
+    fn given(&self) -> Outcome<Vec<Setting>> {
+        let add_header = self.add_header.as_ref().map(|header| format!("sink.add-header={header}"));
+        let always_stream = self.always_stream.then(|| "sink.always-stream=true".to_owned());
+        let bodiless = self.echo_bodiless.then(|| "echo.bodiless=true".to_owned());
+        let always = self.empty_context_id.then(|| "context.always=true".to_owned());
+        let short = [add_header, always_stream, bodiless, always].into_iter().flatten();
+        let short = short.map(|text| text.parse().map_err(Failure::usage)).collect::<Outcome<Vec<Setting>>>()?;
+        Ok(self.settings.iter().cloned().chain(short).collect())
     }
-    if names.contains(&Name::Sink) {
-        return Err(Failure::usage("sink speaks the protocol itself and cannot run in this process; serve it"));
-    }
-    let Parser { args } = clap::Parser::try_parse_from(["serve", "noop"])?;
-    let reveal = Reveal::from_env()?;
-    Ok(names.iter().filter_map(|name| args.sample(*name, &reveal)).collect())
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -164,9 +173,4 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| {
         "write seconds, as 5 or 0.5 (in --grace-period, or in the variable SHUTDOWN_GRACE_PERIOD)".to_owned()
     })
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or_else(|| "write NAME:VALUE".to_owned())?;
-    Ok((name.to_owned(), value.to_owned()))
 }

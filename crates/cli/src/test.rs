@@ -19,11 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use extproc::BoxProcessor;
 use regex::Regex;
 
 use crate::dialogue::Processor;
 use crate::failure::{Failure, Outcome};
-use crate::{peer, serve};
+use crate::peer;
+use crate::sample::Reveal;
+use crate::sample::registry::{self, Made, Sample};
 use case::Case;
 use report::Counts;
 
@@ -78,8 +81,8 @@ struct TargetArgs {
     #[arg(long, value_name = "ADDR")]
     target: Option<String>,
     /// Samples in this process, as a chain
-    #[arg(long, value_enum, value_name = "NAME[,NAME...]", value_delimiter = ',')]
-    sample: Vec<serve::Name>,
+    #[arg(long, value_parser = registry::parser(), hide_possible_values = true, value_name = "NAME[,NAME...]", value_delimiter = ',')]
+    sample: Vec<&'static Sample>,
 }
 
 pub(crate) async fn run(args: Args) -> Outcome {
@@ -94,7 +97,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     };
     let processor = match &args.target.target {
         Some(address) => peer::connect(address).await?,
-        None => Processor::in_process(serve::usual(&args.target.sample)?),
+        None => Processor::in_process(samples(&args.target.sample)?),
     };
     let settings = run::Settings {
         timeout: args.timeout,
@@ -114,6 +117,19 @@ pub(crate) async fn run(args: Args) -> Outcome {
         false => crate::text::print(report::human(&ran, args.verbose)),
     }
     if Counts::of(&ran).failed > 0 { Err(Failure::Differs) } else { Ok(()) }
+}
+
+/// A chain of samples with their usual settings.
+fn samples(names: &[&Sample]) -> Outcome<Vec<BoxProcessor>> {
+    let reveal = Reveal::from_env()?;
+    let made = names.iter().map(|sample| match sample.make(&[], &[], &reveal)? {
+        Made::Processor(processor) => Ok(processor),
+        Made::Raw(_) => Err(Failure::usage(format!(
+            "{0} speaks the protocol itself and cannot run in this process; serve it: extproc serve {0}",
+            sample.name
+        ))),
+    });
+    made.collect()
 }
 
 /// A pattern with `*` and `?` as an expression.

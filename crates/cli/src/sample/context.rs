@@ -4,6 +4,8 @@ use bytes::Bytes;
 use extproc::{Open, Processor, Request, RequestHead, Response, Start, Stop, Whole, WholeIo};
 
 use super::BODY_LIMIT;
+use super::settings::{Key, Settings, key};
+use crate::failure::Outcome;
 
 const ID: &str = "x-context-id";
 
@@ -21,6 +23,15 @@ pub(crate) struct Ctx {
     /// A request may have a header without a value: that counts as none.
     id: Option<Bytes>,
     path: String,
+}
+
+impl Context {
+    pub(super) const KEYS: &[Key] =
+        &[key("always", "true [default: false]", "send x-context-id on also when the client did not, empty")];
+
+    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+        Ok(Self { always: settings.get("always")?.unwrap_or(false) })
+    }
 }
 
 impl Processor for Context {

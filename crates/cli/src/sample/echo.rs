@@ -5,12 +5,22 @@ use extproc::{LocalReply, Open, Processor, Request, RequestHead, Skip, Start, St
 use extproc_core::Headers;
 
 use super::BODY_LIMIT;
+use super::settings::{Key, Settings, key};
+use crate::failure::Outcome;
 
 /// Answers requests that have a body and `x-echo-only: true` (or t, T, True, y, Y, yes, Yes).
 #[derive(Debug, Default)]
 pub(crate) struct Echo {
     /// Answer those without a body too; the Python SDK's example does not.
     pub(crate) bodiless: bool,
+}
+
+impl Echo {
+    pub(super) const KEYS: &[Key] = &[key("bodiless", "true [default: false]", "answer requests without a body too")];
+
+    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+        Ok(Self { bodiless: settings.get("bodiless")?.unwrap_or(false) })
+    }
 }
 
 impl Processor for Echo {

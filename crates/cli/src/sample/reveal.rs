@@ -1,6 +1,7 @@
-//! Whether the samples show their names, by the environment variables of the Python SDK.
+//! How samples are wrapped: whether they show their names, by the environment variables of the Python SDK, and what
+//! their errors mean.
 
-use extproc::{Name, Processor};
+use extproc::{Name, OnError, Policy, Processor};
 
 use crate::failure::{Failure, Outcome};
 
@@ -10,6 +11,8 @@ pub(crate) struct Reveal {
     header: Name,
     /// As the environment says it, if it does.
     wanted: Option<bool>,
+    /// What errors mean, if not what the samples say themselves.
+    on_error: Option<OnError>,
 }
 
 impl Reveal {
@@ -21,7 +24,13 @@ impl Reveal {
                 .map_err(|error| Failure::usage(format!("EXTPROCS_APPLIED_HEADER {name:?}: {error}")))?,
             Err(_) => extproc::Reveal::<super::Noop>::HEADER,
         };
-        Ok(Self { header, wanted })
+        Ok(Self { header, wanted, on_error: None })
+    }
+
+    /// Another meaning of errors than the samples' own.
+    pub(crate) fn with_on_error(mut self, on_error: Option<OnError>) -> Self {
+        self.on_error = on_error;
+        self
     }
 
     /// The header's name, if it is on.
@@ -30,13 +39,24 @@ impl Reveal {
     }
 
     /// On unless the environment says no.
-    pub(crate) fn wrap<P: Processor>(&self, processor: P) -> extproc::Reveal<P> {
-        extproc::Reveal::new(processor).header(self.header.clone()).enabled(self.wanted.unwrap_or(true))
+    pub(crate) fn wrap<P: Processor>(&self, processor: P) -> extproc::Reveal<Policy<P>> {
+        self.wrapped(processor, self.wanted.unwrap_or(true))
     }
 
     /// Off unless the environment says yes.
-    pub(crate) fn wrap_if_asked<P: Processor>(&self, processor: P) -> extproc::Reveal<P> {
-        extproc::Reveal::new(processor).header(self.header.clone()).enabled(self.wanted.unwrap_or(false))
+    pub(crate) fn wrap_if_asked<P: Processor>(&self, processor: P) -> extproc::Reveal<Policy<P>> {
+        self.wrapped(processor, self.wanted.unwrap_or(false))
+    }
+
+    fn wrapped<P: Processor>(&self, processor: P, enabled: bool) -> extproc::Reveal<Policy<P>> {
+        let on_error = self.on_error.clone().unwrap_or_else(|| processor.on_error());
+        extproc::Reveal::new(Policy::new(processor, on_error)).header(self.header.clone()).enabled(enabled)
+    }
+
+    /// For tests: adds nothing.
+    #[cfg(test)]
+    pub(super) fn off() -> Self {
+        Self { header: extproc::Reveal::<super::Noop>::HEADER, wanted: Some(false), on_error: None }
     }
 }
 

@@ -23,6 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use instructions::Instructions;
 
+use super::settings::{Key, Settings, key};
+use crate::failure::Outcome;
+
 /// How the sink differs from its defaults.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -35,6 +38,28 @@ pub(crate) struct Options {
 /// The server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sink(pub(crate) Options);
+
+impl Sink {
+    pub(super) const KEYS: &[Key] = &[
+        key("add-header", "NAME:VALUE", "a header to set on every request"),
+        key(
+            "always-stream",
+            "true [default: false]",
+            "answer bodies with streamed_response in every mode, as the original does",
+        ),
+    ];
+
+    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+        let pair = |text: &str| match text.split_once(':') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(settings.wrong("add-header", "must be NAME:VALUE")),
+        };
+        Ok(Self(Options {
+            add_header: settings.text("add-header")?.map(pair).transpose()?,
+            always_stream: settings.get("always-stream")?.unwrap_or(false),
+        }))
+    }
+}
 
 #[tonic::async_trait]
 impl ExternalProcessor for Sink {

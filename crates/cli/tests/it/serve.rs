@@ -26,6 +26,47 @@ async fn the_samples_are_listed() {
     for name in ["noop", "trivial", "timer", "echo", "digest", "decorated", "context", "sink"] {
         assert!(listed.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {listed}");
     }
+    let output = run(&["serve", "slow,noop", "--list"]).await;
+    let shown = text(&output.stdout);
+    for part in ["--set slow.delay=TIME [default: 250ms]", "noop: Passes everything", "It has no settings"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+/// Every sample starts, with settings from the command line or a file, and answers a plain exchange.
+#[tokio::test]
+async fn every_sample_serves() {
+    let dir = TempDir::new().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    let file = dir.path().join("settings.yaml");
+    let settings = format!(
+        "jwt: {{secret-file: {}}}\nredirect: {{rule: /a=/b}}\nrewrite: {{replace: [a=b, c=d]}}\nslow: {{delay: 1s}}\n",
+        secret.display()
+    );
+    std::fs::write(&file, settings).unwrap();
+    let listed = text(&run(&["serve", "--list"]).await.stdout);
+    let names = listed.lines().filter_map(|line| line.split_once(' ').filter(|_| !line.ends_with(':')));
+    let names: Vec<&str> = names.map(|(name, _)| name).filter(|name| *name != "Settings").collect();
+    assert!(names.len() >= 28, "{names:?}");
+    for name in names {
+        let mut args = vec!["serve", name, "--listen", "127.0.0.1:0", "--settings-file", file.to_str().unwrap()];
+        for (sample, setting) in [
+            ("api-key", "api-key.key=ann=k"),
+            ("dynamic-forwarding", "dynamic-forwarding.endpoint=a=127.0.0.1:1"),
+            ("endpoint-picker", "endpoint-picker.endpoint=127.0.0.1:1"),
+            ("slow", "slow.delay=1ms"),
+        ] {
+            if sample == name {
+                args.extend(["--set", setting]);
+            }
+        }
+        let server = Server::start(&args).await;
+        let output = call(&server.addr.to_string(), &["/something"]).await;
+        let expected = if name == "throwing" { 1 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{name}: {}{}", text(&output.stdout), text(&output.stderr));
+        server.kill().await;
+    }
 }
 
 #[tokio::test]
@@ -37,6 +78,12 @@ async fn unknown_names_and_settings_are_2() {
         (&["serve", "noop"], Some(("GRPC_PORT", "x")), "GRPC_PORT"),
         (&["serve", "noop"], Some(("SHUTDOWN_GRACE_PERIOD", "x")), "SHUTDOWN_GRACE_PERIOD"),
         (&["serve", "sink", "--add-header", "novalue"], None, "NAME:VALUE"),
+        (&["serve", "slow", "--set", "slow.dely=1s"], None, "it has: phase, delay, extend"),
+        (&["serve", "slow", "--set", "slow.delay=1"], None, "write 300ms"),
+        (&["serve", "slow", "--set", "delay"], None, "SAMPLE.KEY=VALUE"),
+        (&["serve", "slow", "--set", "jwt.leeway=1s"], None, "not among those"),
+        (&["serve", "jwt"], None, "jwt.jwks-file"),
+        (&["serve", "jwt", "--settings-file", "/none"], None, "/none"),
     ] {
         let output = run_with(args, env.as_slice()).await;
         let error = text(&output.stderr);
