@@ -5,6 +5,7 @@ mod flow;
 mod local;
 mod noted;
 mod outbox;
+mod parent;
 mod row;
 mod way;
 
@@ -18,6 +19,7 @@ use extproc_proto::ProcessingRequest;
 
 use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
+pub(crate) use self::parent::traceparent;
 use self::row::Row;
 use crate::blocked::{MismatchKind, Reason, Settings, Write};
 use crate::head::{MayAsk, Reach};
@@ -101,7 +103,7 @@ impl<R: Run> Exchange<R> {
         learn(&mut self.row.facts, &mut message);
         let result = match self.session.handle(message) {
             Ok(call) => {
-                noted::came(&self.row.record, &call);
+                noted::came(&mut self.row.record, &call);
                 self.reach(&call, out);
                 self.dispatch(call).await
             }

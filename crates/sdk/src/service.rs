@@ -12,9 +12,10 @@ use extproc_proto::{ProcessingRequest, ProcessingResponse};
 use futures_core::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 use crate::blocked::Settings;
-use crate::exchange::{Exchange, Next, Outbox};
+use crate::exchange::{Exchange, Next, Outbox, traceparent};
 use crate::telemetry::{Counts, Record};
 use crate::{Open, Stages};
 
@@ -87,7 +88,7 @@ async fn drive<S: Stages>(
     mut record: Record,
 ) -> Result<(), Status> {
     let mut requests = pin!(requests);
-    let mut message = match next(requests.as_mut()).await {
+    let message = match next(requests.as_mut()).await {
         Ok(Some(message)) => message,
         Ok(None) => return Ok(()),
         Err(status) => {
@@ -95,6 +96,19 @@ async fn drive<S: Stages>(
             return Err(status);
         }
     };
+    let span = record.open_span(|| traceparent(&open, &message));
+    converse(stages, settings, requests, message, open, out, record).instrument(span).await
+}
+
+async fn converse<S: Stages>(
+    stages: Arc<S>,
+    settings: Arc<Settings>,
+    mut requests: Pin<&mut impl Stream<Item = Result<ProcessingRequest, Status>>>,
+    mut message: ProcessingRequest,
+    open: Open,
+    out: &Outbox,
+    record: Record,
+) -> Result<(), Status> {
     let mut exchange =
         Exchange::open(&stages, open, &mut message, settings, record).map_err(|f| Status::internal(f.to_string()))?;
     loop {

@@ -10,10 +10,16 @@ mod encode;
 mod histogram;
 mod label;
 mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
+mod progress;
 mod record;
+mod span;
 mod tally;
+mod trace_parent;
 
 pub(crate) use self::counts::Counts;
 pub(crate) use self::label::{FailureKind, Limit, Need, Way};
 pub use self::metrics::Metrics;
+pub use self::progress::Progress;
 pub(crate) use self::record::Record;

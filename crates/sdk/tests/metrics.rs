@@ -79,7 +79,7 @@ fn get(path: &str) -> Script {
 }
 
 #[tokio::test]
-async fn every_metric_moves_when_it_should() {
+async fn py_054_every_metric_moves_when_it_should() {
     let base = ["events_total{P,phase=\"request_headers\"} 1", "handler_seconds_count{P,phase=\"request_headers\"} 1"];
     let failed = |more: &[&str]| [&["streams_total{P,end=\"failed\"} 1"], more].concat().join("|");
     let table = [

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use extproc_core::session::DynamicMetadata;
 use extproc_core::session::{ApiMisuse, Chunk};
 use extproc_core::{BodyMode, Headers, Session};
+use tracing::Instrument;
 
 use super::answers::ENDED_BY_TRAILERS;
 use super::way::Way;
@@ -12,7 +13,7 @@ use crate::blocked::{MismatchKind, Reason, Write};
 use crate::body::{Body, Output, Piece, Want, joined};
 use crate::stages::Run;
 use crate::stop::Halted;
-use crate::{RequestHead, Start, Trailers};
+use crate::{Start, Trailers};
 
 /// One direction of an exchange.
 ///
@@ -255,9 +256,9 @@ impl<W: Way> Flow<W> {
             head.arm();
         }
         let mut start = Start::new(head, self.last && !self.replaced, row.lend_reach());
-        row.record.begin(stage, W::HEADERS, W::request_id(&start));
-        let result = W::on_headers(&mut row.run, stage, &mut start).await;
-        row.record.finish(W::request_id(&start));
+        let span = row.record.begin(stage, W::HEADERS, &mut start);
+        let result = W::on_headers(&mut row.run, stage, &mut start).instrument(span).await;
+        row.record.finish();
         let Start { mut head, replacement, detached, reach, .. } = start;
         let judged = row.judge(stage, W::HEADERS, result, &mut head);
         for (what, reason) in reach.blocked {
@@ -366,9 +367,9 @@ impl<W: Way> Flow<W> {
         if row.is_tolerant(stage) {
             head.arm();
         }
-        row.record.begin(stage, W::BODY, W::request_id(&head));
-        let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).await;
-        row.record.finish(W::request_id(&head));
+        let span = row.record.begin(stage, W::BODY, &mut head);
+        let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).instrument(span).await;
+        row.record.finish();
         if result.is_ok() && self.gone && head.has_edits() {
             row.block(stage, W::BODY, Write::Header, Reason::HeadGone(self.mode));
             result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
@@ -394,9 +395,9 @@ impl<W: Way> Flow<W> {
             if row.is_tolerant(stage) {
                 trailers.arm();
             }
-            row.record.begin(stage, W::TRAILERS, trailers.request().and_then(RequestHead::request_id));
-            let result = W::on_trailers(&mut row.run, stage, &mut trailers).await;
-            row.record.finish(trailers.request().and_then(RequestHead::request_id));
+            let span = row.record.begin(stage, W::TRAILERS, &mut trailers);
+            let result = W::on_trailers(&mut row.run, stage, &mut trailers).instrument(span).await;
+            row.record.finish();
             let judged = row.judge(stage, W::TRAILERS, result, &mut trailers);
             if let Some(metadata) = trailers.take_metadata() {
                 session.annotate(metadata);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use extproc_core::Headers;
 use extproc_core::headers::{Name, Value};
+use tracing::Instrument;
 
 use super::way::Way;
 use super::{Exchange, Outcome, share_request};
@@ -58,9 +59,9 @@ impl<R: Run> Exchange<R> {
             head.arm();
         }
         let mut start = Start::new(head, body.is_empty(), Reach::default());
-        row.record.begin(stage, Response::HEADERS, Response::request_id(&start));
-        let result = row.run.response_headers(stage, &mut start).await;
-        row.record.finish(Response::request_id(&start));
+        let span = row.record.begin(stage, Response::HEADERS, &mut start);
+        let result = row.run.response_headers(stage, &mut start).instrument(span).await;
+        row.record.finish();
         let Start { mut head, replacement, detached, .. } = start;
         if !row.judge(stage, Response::HEADERS, result, &mut head)? {
             return Ok((head, body));
@@ -82,9 +83,9 @@ impl<R: Run> Exchange<R> {
             head.arm();
         }
         let mut piece = Piece::new(body.clone(), true, false);
-        row.record.begin(stage, Response::BODY, Response::request_id(&head));
-        let result = row.run.response_body(stage, &mut head, &mut piece).await;
-        row.record.finish(Response::request_id(&head));
+        let span = row.record.begin(stage, Response::BODY, &mut head);
+        let result = row.run.response_body(stage, &mut head, &mut piece).instrument(span).await;
+        row.record.finish();
         if row.judge(stage, Response::BODY, result, &mut head)?
             && let Output::Pieces(pieces) = piece.out
         {

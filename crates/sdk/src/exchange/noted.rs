@@ -10,9 +10,12 @@ use crate::Phase;
 use crate::telemetry::{Record, Way};
 
 /// A message came.
-pub(super) fn came(record: &Record, call: &Call) {
+pub(super) fn came(record: &mut Record, call: &Call) {
     match call {
-        Call::Headers { direction: Direction::Request, .. } => record.event(Phase::RequestHeaders),
+        Call::Headers { direction: Direction::Request, headers, .. } => {
+            record.identify(headers);
+            record.event(Phase::RequestHeaders);
+        }
         Call::Headers { direction: Direction::Response, .. } => record.event(Phase::ResponseHeaders),
         Call::Body { direction, chunk } => {
             record.event(match direction {

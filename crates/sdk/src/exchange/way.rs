@@ -25,9 +25,6 @@ pub(super) trait Way: Dir<Head: Default> {
 
     fn set_request(head: &mut Self::Head, request: Option<Arc<RequestHead>>);
 
-    /// The request's id, for the log.
-    fn request_id(head: &Self::Head) -> Option<&str>;
-
     fn is_upgrade(head: &Self::Head) -> bool;
 
     fn take_clear_route(head: &mut Self::Head) -> bool;
@@ -76,10 +73,6 @@ impl Way for Request {
     }
 
     fn set_request(_: &mut RequestHead, _: Option<Arc<RequestHead>>) {}
-
-    fn request_id(head: &RequestHead) -> Option<&str> {
-        head.request_id()
-    }
 
     fn is_upgrade(head: &RequestHead) -> bool {
         head.is_upgrade()
@@ -143,10 +136,6 @@ impl Way for Response {
 
     fn set_request(head: &mut ResponseHead, request: Option<Arc<RequestHead>>) {
         head.set_request(request);
-    }
-
-    fn request_id(head: &ResponseHead) -> Option<&str> {
-        head.request().and_then(RequestHead::request_id)
     }
 
     fn is_upgrade(head: &ResponseHead) -> bool {

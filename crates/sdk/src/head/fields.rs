@@ -9,6 +9,7 @@ use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataValue};
 
 use super::{IntoName, IntoValue};
 use crate::Facts;
+use crate::telemetry::Progress;
 
 /// A header or trailer map: reads the edited state, logs every edit for the wire.
 ///
@@ -25,6 +26,7 @@ pub struct Fields {
     metadata: Option<Box<DynamicMetadata>>,
     undo: Undo,
     facts: Arc<Facts>,
+    progress: Progress,
 }
 
 /// Why an edit was not taken.
@@ -226,6 +228,16 @@ impl Fields {
     pub fn metadata(&mut self, namespace: impl Into<String>, key: impl Into<String>, value: impl Into<MetadataValue>) {
         self.save();
         self.metadata.get_or_insert_default().set(namespace, key, value);
+    }
+
+    /// Where the exchange is, and what this processor's handlers took so far.
+    #[must_use]
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(crate) fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
     }
 
     pub(crate) fn take_metadata(&mut self) -> Option<DynamicMetadata> {

@@ -4,16 +4,19 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use extproc_core::headers::Value;
 use extproc_core::session::{ApiMisuse, Violation};
-use extproc_core::{BodyMode, Direction};
+use extproc_core::{BodyMode, Direction, Headers};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::counts::Counts;
 use super::histogram::nanos;
 use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
-use crate::{Error, MessageError, Phase, Reason, Refused};
+use super::progress::{Progress, Times};
+use super::span;
+use crate::{Error, Fields, MessageError, Phase, Reason, Refused};
 
 /// What happens in one exchange, told once where it happens. It counts and logs; nothing else does.
 ///
@@ -30,14 +33,15 @@ pub(crate) struct Record {
     mismatched: [Cell<bool>; 2],
     /// The last one that a handler ran in.
     phase: Phase,
+    request_id: Option<Value>,
+    span: Span,
 }
-
-type Times = [u64; Phase::ALL.len()];
 
 struct Running {
     stage: usize,
     phase: Phase,
     started: Instant,
+    span: Span,
 }
 
 impl Record {
@@ -53,6 +57,8 @@ impl Record {
             end: None,
             mismatched: Default::default(),
             phase: Phase::RequestHeaders,
+            request_id: None,
+            span: Span::none(),
         }
     }
 
@@ -66,18 +72,37 @@ impl Record {
         self.counts.stream.body_bytes.add(direction, way, bytes as u64);
     }
 
-    /// A handler starts.
-    pub(crate) fn begin(&mut self, stage: usize, phase: Phase, request_id: Option<&str>) {
-        tracing::debug!(processor = self.name(stage), phase = phase.name(), request_id, "phase starts");
+    /// The first message came: the span that everything else of the stream happens in.
+    pub(crate) fn open_span(&mut self, parent: impl FnOnce() -> Option<String>) -> Span {
+        self.span = span::stream(self.stream_name(), parent);
+        self.span.clone()
+    }
+
+    /// The request's headers came.
+    pub(crate) fn identify(&mut self, headers: &Headers) {
+        self.request_id = headers.get("x-request-id").cloned();
+        if let (false, Some(id)) = (self.span.is_disabled(), self.request_id()) {
+            self.span.record("request_id", id);
+        }
+    }
+
+    /// A handler starts: the span that it runs in. What it edits tells it how far the exchange is.
+    pub(crate) fn begin(&mut self, stage: usize, phase: Phase, fields: &mut Fields) -> Span {
+        let request_id = self.request_id.clone();
+        fields.set_progress(Progress { phase: Some(phase), request_id, times: self.times[stage] });
+        let (processor, request_id) = (self.name(stage), self.request_id());
+        tracing::debug!(processor, phase = phase.name(), request_id, "phase starts");
+        let span = span::phase(processor, phase, request_id);
         self.phase = phase;
-        self.running = Some(Running { stage, phase, started: Instant::now() });
+        self.running = Some(Running { stage, phase, started: Instant::now(), span: span.clone() });
+        span
     }
 
     /// The handler that was started last is done.
-    pub(crate) fn finish(&mut self, request_id: Option<&str>) {
-        let Some((stage, phase, took)) = self.settle_running() else { return };
-        let duration_ns = nanos(took);
-        tracing::debug!(processor = self.name(stage), phase = phase.name(), request_id, duration_ns, "phase is done");
+    pub(crate) fn finish(&mut self) {
+        let Some((stage, phase, duration_ns)) = self.settle_running() else { return };
+        let (processor, request_id) = (self.name(stage), self.request_id());
+        tracing::debug!(processor, phase = phase.name(), request_id, duration_ns, "phase is done");
     }
 
     /// The client is answered in place of the upstream.
@@ -177,12 +202,20 @@ impl Record {
     }
 
     /// The handler that runs, if any, is done or gone.
-    fn settle_running(&mut self) -> Option<(usize, Phase, Duration)> {
-        let Running { stage, phase, started } = self.running.take()?;
+    fn settle_running(&mut self) -> Option<(usize, Phase, u64)> {
+        let Running { stage, phase, started, span } = self.running.take()?;
         let took = started.elapsed();
-        self.times[stage][phase as usize] += nanos(took);
+        let duration_ns = nanos(took);
+        self.times[stage][phase as usize] += duration_ns;
         self.counts.stages[stage].handler_seconds[phase as usize].observe(took);
-        Some((stage, phase, took))
+        if !span.is_disabled() {
+            span.record("duration_ns", duration_ns);
+        }
+        Some((stage, phase, duration_ns))
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.request_id.as_ref()?.to_str()
     }
 
     fn name(&self, stage: usize) -> &str {
@@ -200,8 +233,10 @@ impl Drop for Record {
         // A handler that was cut off counts with the time it had: that is what is too slow for the data plane.
         self.settle_running();
         let stream = &self.counts.stream;
-        stream.ended.add(self.end.unwrap_or(default), 1);
-        stream.seconds.observe(self.opened.elapsed());
+        let (end, took) = (self.end.unwrap_or(default), self.opened.elapsed());
+        stream.ended.add(end, 1);
+        stream.seconds.observe(took);
+        span::end(&self.span, end, nanos(took));
         stream.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
