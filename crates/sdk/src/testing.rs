@@ -29,24 +29,25 @@
 //! ```
 
 mod body;
+mod cycle;
 mod effective;
 mod entry;
 mod exchange;
+mod golden;
 mod harness;
 mod hop;
 mod in_memory;
 mod plan;
 mod play;
 mod print;
+mod read;
 mod seen;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use extproc_proto::processing_request::Request;
 use extproc_proto::{
-    BodySendMode, HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest, ProcessingResponse,
-    ProtocolConfiguration,
+    BodySendMode, HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
 };
 use tokio_stream::StreamExt;
 use tonic::Status;
@@ -57,11 +58,13 @@ pub use self::body::IntoBody;
 pub use self::effective::{Effective, Ending};
 pub use self::entry::{Entry, Event};
 pub use self::exchange::Exchange;
+pub use self::golden::golden;
 pub use self::harness::{Fault, Harness};
 pub use self::hop::Hop;
 pub use self::in_memory::InMemory;
 pub use self::plan::Plan;
 pub use self::play::{Play, ToDo};
+pub use self::read::{ReadReply, head};
 pub use self::seen::Seen;
 use crate::blocked::{Observer, Recorder, Settings};
 use crate::service::Service;
@@ -145,50 +148,50 @@ impl Script {
 
     /// Request headers, with something to follow.
     #[must_use]
-    pub fn request_headers<N: AsRef<str>, V: AsRef<str>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::RequestHeaders(head(headers, false)))
+    pub fn request_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::RequestHeaders(message_head(headers, false)))
     }
 
     /// Request headers of a message without body and trailers.
     #[must_use]
-    pub fn request_only<N: AsRef<str>, V: AsRef<str>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::RequestHeaders(head(headers, true)))
+    pub fn request_only<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::RequestHeaders(message_head(headers, true)))
     }
 
     /// A piece of the request's body, or all of it.
     #[must_use]
-    pub fn request_body(self, body: impl Into<Bytes>, end_of_stream: bool) -> Self {
-        self.push(Request::RequestBody(HttpBody { body: body.into(), end_of_stream, ..HttpBody::default() }))
+    pub fn request_body(self, body: impl IntoBody, end_of_stream: bool) -> Self {
+        self.push(Request::RequestBody(HttpBody { body: body.into_body(), end_of_stream, ..HttpBody::default() }))
     }
 
     /// Request trailers.
     #[must_use]
-    pub fn request_trailers<N: AsRef<str>, V: AsRef<str>>(self, trailers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::RequestTrailers(HttpTrailers { trailers: Some(map(trailers)) }))
+    pub fn request_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, trailers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::RequestTrailers(HttpTrailers { trailers: Some(head(trailers)) }))
     }
 
     /// Response headers, with something to follow.
     #[must_use]
-    pub fn response_headers<N: AsRef<str>, V: AsRef<str>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::ResponseHeaders(head(headers, false)))
+    pub fn response_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::ResponseHeaders(message_head(headers, false)))
     }
 
     /// Response headers of a message without body and trailers.
     #[must_use]
-    pub fn response_only<N: AsRef<str>, V: AsRef<str>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::ResponseHeaders(head(headers, true)))
+    pub fn response_only<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::ResponseHeaders(message_head(headers, true)))
     }
 
     /// A piece of the response's body, or all of it.
     #[must_use]
-    pub fn response_body(self, body: impl Into<Bytes>, end_of_stream: bool) -> Self {
-        self.push(Request::ResponseBody(HttpBody { body: body.into(), end_of_stream, ..HttpBody::default() }))
+    pub fn response_body(self, body: impl IntoBody, end_of_stream: bool) -> Self {
+        self.push(Request::ResponseBody(HttpBody { body: body.into_body(), end_of_stream, ..HttpBody::default() }))
     }
 
     /// Response trailers.
     #[must_use]
-    pub fn response_trailers<N: AsRef<str>, V: AsRef<str>>(self, trailers: impl IntoIterator<Item = (N, V)>) -> Self {
-        self.push(Request::ResponseTrailers(HttpTrailers { trailers: Some(map(trailers)) }))
+    pub fn response_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, trailers: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.push(Request::ResponseTrailers(HttpTrailers { trailers: Some(head(trailers)) }))
     }
 
     /// Any message.
@@ -261,17 +264,11 @@ impl Transcript {
     }
 }
 
-fn head<N: AsRef<str>, V: AsRef<str>>(headers: impl IntoIterator<Item = (N, V)>, end_of_stream: bool) -> HttpHeaders {
-    HttpHeaders { headers: Some(map(headers)), end_of_stream, ..HttpHeaders::default() }
-}
-
-fn map<N: AsRef<str>, V: AsRef<str>>(headers: impl IntoIterator<Item = (N, V)>) -> HeaderMap {
-    let header = |(name, value): (N, V)| HeaderValue {
-        key: Bytes::copy_from_slice(name.as_ref().as_bytes()),
-        raw_value: Bytes::copy_from_slice(value.as_ref().as_bytes()),
-        ..HeaderValue::default()
-    };
-    HeaderMap { headers: headers.into_iter().map(header).collect() }
+fn message_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    headers: impl IntoIterator<Item = (N, V)>,
+    end_of_stream: bool,
+) -> HttpHeaders {
+    HttpHeaders { headers: Some(head(headers)), end_of_stream, ..HttpHeaders::default() }
 }
 
 const fn send_mode(mode: BodyMode) -> BodySendMode {

@@ -229,6 +229,10 @@ impl Plan {
         self.trailers.is_some()
     }
 
+    pub(super) const fn trailer_fields(&self) -> Option<&Headers> {
+        self.trailers.as_ref()
+    }
+
     pub(super) fn cut(&mut self, sizes: Vec<usize>, late_end: bool) {
         (self.sizes, self.late_end) = (sizes, late_end);
     }
@@ -273,7 +277,8 @@ impl Plan {
         parts
     }
 
-    fn pieces(&self) -> Vec<Bytes> {
+    /// The body as it is cut.
+    pub(super) fn pieces(&self) -> Vec<Bytes> {
         let mut rest = self.body.clone();
         let mut pieces = Vec::new();
         for &size in &self.sizes {
