@@ -8,7 +8,10 @@ mod http;
 #[path = "../it/process.rs"]
 mod process;
 
+mod chain;
 mod demo;
+mod effects;
+mod fronts;
 mod short_form;
 
 use tokio::sync::{Mutex, MutexGuard};

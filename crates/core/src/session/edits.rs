@@ -50,10 +50,12 @@ impl HeaderEdits {
     }
 
     /// Replaces every value of the name, or adds it.
+    ///
+    /// A name that is set again takes its place behind what was set since: Envoy moves an overwritten header to the
+    /// end, so processors of a chain leave the order behind that they would as filters of their own.
     pub fn set(&mut self, name: Name, value: Value) {
-        let entry = self.entry(name);
-        entry.base = Base::Replace;
-        entry.values = vec![value];
+        self.names.retain(|folded| folded.name != name);
+        self.names.push(Folded { name, base: Base::Replace, values: vec![value] });
     }
 
     /// Adds a value, keeping those that are there.
@@ -150,6 +152,7 @@ mod tests {
     use super::*;
 
     const A: Name = Name::from_static("a");
+    const B: Name = Name::from_static("b");
 
     fn v(text: &'static str) -> Value {
         Value::from_static(text)
@@ -176,9 +179,10 @@ mod tests {
     #[test]
     fn folding() {
         type Step = fn(&mut HeaderEdits);
-        let rows: [(&str, &[Step], &str); 9] = [
+        let rows: [(&str, &[Step], &str); 10] = [
             ("nothing", &[], "none"),
             ("set", &[|e| e.set(A, v("1"))], "a=1"),
+            ("set again", &[|e| e.set(A, v("1")), |e| e.set(B, v("2")), |e| e.set(A, v("3"))], "b=2 a=3"),
             ("append twice", &[|e| e.append(A, v("1")), |e| e.append(A, v("2"))], "a+=1 a+=2"),
             ("several values", &[|e| e.set(A, v("1")), |e| e.append(A, v("2"))], "a=1 a+=2"),
             ("set after remove", &[|e| e.remove(A), |e| e.set(A, v("1"))], "a=1"),
