@@ -70,6 +70,14 @@ pub trait BodyKind<D: Dir>: sealed::Sealed + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn reply(stop: &mut Self::Stop) -> Option<&mut LocalReply>;
+
+    /// The stop that answers the client, or cuts the response off where it has begun; nothing where there is no handler.
+    #[doc(hidden)]
+    fn stop_with(reply: LocalReply) -> Option<Self::Stop>;
+
+    /// How many bytes the handler gets.
+    #[doc(hidden)]
+    fn size(io: &Self::Io) -> usize;
 }
 
 /// How much of a body a kind takes at once.
@@ -241,6 +249,14 @@ impl<D: Dir> BodyKind<D> for Skip {
     fn reply(stop: &mut NoBody) -> Option<&mut LocalReply> {
         match *stop {}
     }
+
+    fn stop_with(_: LocalReply) -> Option<NoBody> {
+        None
+    }
+
+    fn size(io: &NoBody) -> usize {
+        match *io {}
+    }
 }
 
 impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
@@ -275,6 +291,14 @@ impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
             Stop::Reply(reply) => Some(reply),
             Stop::Fail(_) => None,
         }
+    }
+
+    fn stop_with(reply: LocalReply) -> Option<Stop> {
+        Some(Stop::Reply(reply))
+    }
+
+    fn size(io: &WholeIo<D>) -> usize {
+        io.body.len()
     }
 }
 

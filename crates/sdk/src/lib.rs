@@ -164,7 +164,7 @@ pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};
 pub use telemetry::{Metrics, Progress};
-pub use wrap::{Policy, Reveal};
+pub use wrap::{BodyLimit, CatchPanic, ConcurrencyLimit, Policy, RateLimit, Reveal, Timing, When, sampled};
 
 /// Whose response phases a local reply passes in a chain, before it goes to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -304,6 +304,14 @@ impl BodyKind<Request> for Messages {
             Stop::Fail(_) => None,
         }
     }
+
+    fn stop_with(reply: LocalReply) -> Option<Stop> {
+        Some(Stop::Reply(reply))
+    }
+
+    fn size(io: &Self::Io) -> usize {
+        io.frame.len()
+    }
 }
 
 impl BodyKind<Response> for Messages {
@@ -332,5 +340,13 @@ impl BodyKind<Response> for Messages {
 
     fn reply(_: &mut Abort) -> Option<&mut LocalReply> {
         None
+    }
+
+    fn stop_with(_: LocalReply) -> Option<Abort> {
+        Some(Abort::Reset)
+    }
+
+    fn size(io: &Self::Io) -> usize {
+        io.frame.len()
     }
 }

@@ -159,6 +159,14 @@ impl BodyKind<Request> for Stream {
             Stop::Fail(_) => None,
         }
     }
+
+    fn stop_with(reply: LocalReply) -> Option<Stop> {
+        Some(Stop::Reply(reply))
+    }
+
+    fn size(io: &Self::Io) -> usize {
+        io.data.len()
+    }
 }
 
 impl BodyKind<Response> for Stream {
@@ -186,5 +194,13 @@ impl BodyKind<Response> for Stream {
 
     fn reply(_: &mut Abort) -> Option<&mut LocalReply> {
         None
+    }
+
+    fn stop_with(_: LocalReply) -> Option<Abort> {
+        Some(Abort::Reset)
+    }
+
+    fn size(io: &Self::Io) -> usize {
+        io.data.len()
     }
 }
