@@ -19,6 +19,7 @@ mod serve;
 mod shutdown;
 mod test;
 mod text;
+mod value;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Call(call::Args),
+    Call(Box<call::Args>),
     Conform(conform::Args),
     Demo(demo::Args),
     Echo(echo::Args),
@@ -80,7 +81,7 @@ fn run(command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Call(args) => call::run(args).await,
+            Command::Call(args) => call::run(*args).await,
             Command::Conform(args) => conform::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await,

@@ -44,6 +44,8 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    tls: peer::Tls,
     /// Only cases whose name matches, with * and ?; may be repeated
     #[arg(long, value_name = "GLOB")]
     filter: Vec<String>,
@@ -96,7 +98,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         named && (tags.is_empty() || tags.iter().any(is_tag))
     };
     let processor = match &args.target.target {
-        Some(address) => peer::connect(address).await?,
+        Some(address) => peer::connect(address, &args.tls).await?,
         None => Processor::in_process(samples(&args.target.sample)?),
     };
     let settings = run::Settings {

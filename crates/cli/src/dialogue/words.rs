@@ -7,7 +7,7 @@ use extproc_proto::{
     ProcessingResponse, body_mutation, common_response,
 };
 
-use crate::text::preview;
+use crate::text::{Fields, preview};
 
 /// The six phases, by the names of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,17 @@ pub(crate) fn sent(request: &ProcessingRequest) -> Vec<String> {
         None => "nothing".to_owned(),
     };
     vec![line]
+}
+
+/// The headers or trailers of a message to the processor.
+pub(crate) fn fields(request: &ProcessingRequest) -> Fields {
+    let map = match &request.request {
+        Some(Ask::RequestHeaders(it) | Ask::ResponseHeaders(it)) => it.headers.as_ref(),
+        Some(Ask::RequestTrailers(it) | Ask::ResponseTrailers(it)) => it.trailers.as_ref(),
+        Some(Ask::RequestBody(_) | Ask::ResponseBody(_)) | None => None,
+    };
+    let field = |it: &HeaderValue| (String::from_utf8_lossy(&it.key).into_owned(), preview(&it.raw_value));
+    map.into_iter().flat_map(|map| &map.headers).map(field).collect()
 }
 
 /// What a message of the processor says.

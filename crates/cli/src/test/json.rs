@@ -1,10 +1,10 @@
 //! JSON written as YAML, and values within JSON.
 
 use extproc_proto::ProcessingResponse;
-use extproc_proto::prost_types::{self, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
 use super::yaml::{Node, Value};
+use crate::value;
 
 /// The JSON that a node without tags stands for.
 pub(super) fn plain(node: &Node) -> Result<Json, String> {
@@ -50,7 +50,7 @@ pub(super) fn readable(json: &Json) -> String {
 pub(super) fn of_metadata<'a>(replies: impl Iterator<Item = &'a ProcessingResponse>) -> Json {
     let mut all = Map::new();
     for (namespace, value) in replies.filter_map(|reply| reply.dynamic_metadata.as_ref()).flat_map(|it| &it.fields) {
-        match (all.get_mut(namespace), of_proto(value)) {
+        match (all.get_mut(namespace), value::of_proto(value)) {
             (Some(Json::Object(old)), Json::Object(new)) => old.extend(new),
             (_, value) => {
                 all.insert(namespace.clone(), value);
@@ -58,30 +58,6 @@ pub(super) fn of_metadata<'a>(replies: impl Iterator<Item = &'a ProcessingRespon
         }
     }
     Json::Object(all)
-}
-
-/// A value of `google.protobuf` as JSON.
-pub(crate) fn of_proto(value: &prost_types::Value) -> Json {
-    match &value.kind {
-        Some(Kind::BoolValue(truth)) => Json::Bool(*truth),
-        Some(Kind::NumberValue(number)) => of_number(*number),
-        Some(Kind::StringValue(text)) => Json::String(text.clone()),
-        Some(Kind::ListValue(list)) => list.values.iter().map(of_proto).collect(),
-        Some(Kind::StructValue(fields)) => {
-            Json::Object(fields.fields.iter().map(|(name, value)| (name.clone(), of_proto(value))).collect())
-        }
-        Some(Kind::NullValue(_)) | None => Json::Null,
-    }
-}
-
-/// The wire knows only floating point; whole numbers are written as such.
-fn of_number(number: f64) -> Json {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() < EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "it is whole and fits")]
-        return Json::from(number as i64);
-    }
-    Number::from_f64(number).map_or(Json::Null, Json::Number)
 }
 
 fn inner(node: &Node) -> Result<Json, String> {

@@ -5,10 +5,12 @@
 mod http;
 mod process;
 
+mod call;
 mod cases;
 mod conform;
 mod echo;
 mod gateway;
 mod serve;
 mod sink;
+mod tls;
 mod usage;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -39,6 +39,18 @@ pub(crate) async fn run(args: &[&str]) -> Output {
 /// Runs a command with environment variables to its end.
 pub(crate) async fn run_with(args: &[&str], env: &[(&str, &str)]) -> Output {
     timeout(PATIENCE * 4, command(args, env).output()).await.expect("it ends").expect("it starts")
+}
+
+/// Runs a command to its end, with something to read.
+pub(crate) async fn run_with_input(args: &[&str], input: &str) -> Output {
+    let mut command = command(args, &[]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    // A command that has ended reads nothing any more.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    timeout(PATIENCE * 4, child.wait_with_output()).await.expect("it ends").expect("it was started")
 }
 
 /// What a command printed.

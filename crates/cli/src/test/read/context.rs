@@ -1,12 +1,13 @@
 //! What the data plane tells about an exchange.
 
 use extproc::testing::Exchange;
-use extproc_proto::prost_types::{ListValue, NullValue, Struct, Value as Proto, value::Kind};
+use extproc_proto::prost_types::Value as Proto;
 use serde_json::Value as Json;
 
 use super::super::decode::{Problems, untagged};
 use super::super::json;
 use super::super::yaml::{Node, Position, Value};
+use crate::value;
 
 /// Names and values, sent with the first message.
 pub(super) fn attributes(mut exchange: Exchange, node: Node, problems: &mut Problems) -> Exchange {
@@ -37,27 +38,11 @@ fn entries(node: Node, shape: &str, problems: &mut Problems) -> Vec<(String, Pro
     let at: Position = node.at;
     untagged(&node, problems);
     match problems.note(at, json::plain(&node)) {
-        Some(Json::Object(fields)) => fields.into_iter().map(|(name, value)| (name, proto(value))).collect(),
+        Some(Json::Object(fields)) => fields.into_iter().map(|(name, value)| (name, value::to_proto(value))).collect(),
         Some(_) => {
             problems.push(at, shape);
             Vec::new()
         }
         None => Vec::new(),
     }
-}
-
-/// As `google.protobuf.Value`, which knows one kind of number.
-pub(crate) fn proto(json: Json) -> Proto {
-    let kind = match json {
-        Json::Null => Kind::NullValue(NullValue::NullValue.into()),
-        Json::Bool(truth) => Kind::BoolValue(truth),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Json::String(text) => Kind::StringValue(text),
-        Json::Array(items) => Kind::ListValue(ListValue { values: items.into_iter().map(proto).collect() }),
-        Json::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (name, proto(value))).collect();
-            Kind::StructValue(Struct { fields })
-        }
-    };
-    Proto { kind: Some(kind) }
 }
