@@ -163,7 +163,7 @@ pub use server::{Tls, TlsError};
 pub use service::{Replies, Service};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};
-pub use telemetry::{Metrics, Progress};
+pub use telemetry::{Metrics, Progress, Secret, redact};
 pub use wrap::{BodyLimit, CatchPanic, ConcurrencyLimit, Policy, RateLimit, Reveal, Timing, When, sampled};
 
 /// Whose response phases a local reply passes in a chain, before it goes to the client.

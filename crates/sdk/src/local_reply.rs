@@ -1,10 +1,13 @@
 //! An answer to the client in place of the upstream's.
 
+use std::fmt;
+
 use bytes::Bytes;
 use extproc_core::headers::{Name, Value};
 use extproc_core::session::ImmediateReply;
 
 use crate::head::{IntoName, IntoValue};
+use crate::telemetry::ShownList;
 
 /// An answer to the client in place of the upstream's (ext_proc `ImmediateResponse`).
 ///
@@ -20,7 +23,7 @@ use crate::head::{IntoName, IntoValue};
 ///     .details("over_quota");
 /// assert_eq!(reply.status(), 429);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LocalReply(ImmediateReply);
 
 impl LocalReply {
@@ -172,5 +175,15 @@ impl LocalReply {
 
     pub(crate) fn into_immediate(self) -> ImmediateReply {
         self.0
+    }
+}
+
+/// Secrets in headers are hidden, see [`redact`](crate::redact()).
+impl fmt::Debug for LocalReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reply = f.debug_struct("LocalReply");
+        reply.field("status", &self.0.status).field("headers", &ShownList(&self.0.headers));
+        reply.field("body", &self.0.body).field("details", &self.0.details);
+        reply.field("grpc_status", &self.0.grpc_status).finish()
     }
 }

@@ -1,5 +1,6 @@
 //! What is known when an exchange opens.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::Facts;
 
 /// What is known when an exchange opens: before its first phase, whichever that is. Attributes and metadata are read by
 /// the methods of [`Facts`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Open {
     pub(crate) id: u64,
     pub(crate) protocol: Option<Protocol>,
@@ -71,5 +72,15 @@ impl Deref for Open {
 
     fn deref(&self) -> &Facts {
         &self.facts
+    }
+}
+
+/// Of attributes, metadata and the call's headers only the names are shown: they may hold secrets.
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls: Vec<_> = self.grpc_metadata.keys().collect();
+        let mut open = f.debug_struct("Open");
+        open.field("id", &self.id).field("protocol", &self.protocol).field("observing", &self.observing);
+        open.field("peer", &self.peer).field("grpc_metadata", &calls).finish_non_exhaustive()
     }
 }

@@ -29,6 +29,8 @@ use self::listener::Listener;
 pub use self::tls::{Tls, TlsError};
 use crate::blocked::Settings;
 use crate::service::Service;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Endpoint;
 use crate::{BodyModes, LocalReplyScope, Metrics, Stages};
 
 /// Serves a processor or a chain over gRPC.
@@ -54,6 +56,8 @@ pub struct Server<S> {
     health: HealthHandle,
     on_shutdown: Vec<Hook>,
     reflection: bool,
+    #[cfg(feature = "metrics")]
+    metrics_address: Option<String>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -94,6 +98,8 @@ impl<S: Stages> Server<S> {
             limits: Limits::default(),
             settings: Settings::default(),
             on_shutdown: Vec::new(),
+            #[cfg(feature = "metrics")]
+            metrics_address: None,
             reflection: false,
             #[cfg(feature = "tls")]
             tls: None,
@@ -180,6 +186,20 @@ impl<S: Stages> Server<S> {
         self
     }
 
+    /// Serves metrics and readiness over HTTP/1.1 at `host:port`, without TLS, for as long as exchanges are served:
+    ///
+    /// * `GET /metrics`: the metrics, as [`Metrics::encode`] gives them;
+    /// * `GET /healthz`: 200 while the process lives;
+    /// * `GET /readyz`: 200 while the server serves, 503 while it drains or a processor does not, as
+    ///   [`HealthHandle::is_serving`] says.
+    ///
+    /// Default: nowhere.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_listen(mut self, address: impl Into<String>) -> Self {
+        self.metrics_address = Some(address.into());
+        self
+    }
+
     /// The names of the processors, joined by commas.
     #[must_use]
     pub fn name(&self) -> String {
@@ -227,7 +247,19 @@ impl<S: Stages> Server<S> {
         if let Some(tls) = &self.tls {
             tls.check()?;
         }
+        #[cfg(feature = "metrics")]
+        let endpoint = match &self.metrics_address {
+            Some(address) => Some(
+                Endpoint::bind(address)
+                    .await
+                    .map_err(|source| ServeError::Bind { address: Address::Tcp(address.clone()), source })?,
+            ),
+            None => None,
+        };
         match Listener::bind(&self.address).await {
+            #[cfg(feature = "metrics")]
+            Ok(listener) => Ok(Bound::new(self, listener).with_endpoint(endpoint)),
+            #[cfg(not(feature = "metrics"))]
             Ok(listener) => Ok(Bound::new(self, listener)),
             Err(source) => Err(ServeError::Bind { address: self.address, source }),
         }

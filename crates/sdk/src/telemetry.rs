@@ -7,19 +7,27 @@
 mod counts;
 #[cfg(feature = "metrics")]
 mod encode;
+#[cfg(feature = "metrics")]
+mod endpoint;
 mod histogram;
 mod label;
+mod limiter;
 mod metrics;
 #[cfg(feature = "otel")]
 mod otel;
 mod progress;
 mod record;
+mod redact;
 mod span;
 mod tally;
 mod trace_parent;
 
 pub(crate) use self::counts::Counts;
+#[cfg(feature = "metrics")]
+pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::label::{FailureKind, Limit, Need, Way};
 pub use self::metrics::Metrics;
 pub use self::progress::Progress;
 pub(crate) use self::record::Record;
+pub(crate) use self::redact::{REDACTED, Shown, ShownList, hides};
+pub use self::redact::{Secret, redact};

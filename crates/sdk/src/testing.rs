@@ -41,6 +41,7 @@ mod plan;
 mod play;
 mod print;
 mod read;
+mod redacted;
 mod seen;
 
 use std::sync::Arc;
@@ -71,7 +72,7 @@ use crate::service::Service;
 use crate::{Blocked, BodyMode, LocalReplyScope, Metrics, Mismatch, Open, Stages};
 
 /// The messages that a data plane sends in one exchange. It can be run many times.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Script {
     messages: Vec<ProcessingRequest>,
     protocol: Option<ProtocolConfiguration>,
@@ -81,7 +82,7 @@ pub struct Script {
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Transcript {
     /// The messages, in order.
     pub replies: Vec<ProcessingResponse>,

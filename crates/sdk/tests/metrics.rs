@@ -1,6 +1,7 @@
 //! What moves which metric.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use extproc::testing::Script;
@@ -268,4 +269,26 @@ async fn a_handler_that_is_cut_off_is_counted() {
         text.contains("ext_proc_handler_seconds_sum{processor=\"Probe\",phase=\"request_headers\"} 0.2\n"),
         "{text}"
     );
+}
+
+/// The names in the first column of a table of the document.
+fn documented(document: &str) -> BTreeSet<&str> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `ext_proc_")?.split_once('`'));
+    let rows = rows.filter(|(_, rest)| {
+        rest.starts_with(" | counter") || rest.starts_with(" | gauge") || rest.starts_with(" | histogram")
+    });
+    rows.map(|(name, _)| name).collect()
+}
+
+#[test]
+fn the_document_lists_what_is_exported() {
+    let document = include_str!("../../../docs/observability.md");
+    let text = Metrics::new().encode();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ext_proc_")?.split_once(' '));
+    let exported: BTreeSet<String> =
+        types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() }).collect();
+    assert_eq!(documented(document), exported.iter().map(String::as_str).collect());
+    for label in ["cancelled", "body_mode", "nothing_follows", "FULL_DUPLEX_STREAMED", "chunks"] {
+        assert!(document.contains(&format!("`{label}`")), "{label}");
+    }
 }

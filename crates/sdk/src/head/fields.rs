@@ -1,6 +1,7 @@
 //! A header or trailer map with the verbs to edit it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use extproc_core::Headers;
@@ -9,14 +10,14 @@ use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataValue};
 
 use super::{IntoName, IntoValue};
 use crate::Facts;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Shown};
 
 /// A header or trailer map: reads the edited state, logs every edit for the wire.
 ///
 /// Names are case-insensitive. Edits are visible at once, also to later processors of a chain. An edit that HTTP or
 /// the protocol forbids is a [`Refused`]: `try_` verbs return it; the short verbs keep it, and the phase fails when its
 /// handler returns, so that a header that matters is never silently missing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Fields {
     map: Headers,
     edits: HeaderEdits,
@@ -333,6 +334,13 @@ impl Fields {
         if matches!(self.undo, Undo::Armed) {
             self.undo = Undo::Saved(Box::new((self.map.clone(), self.edits.clone(), self.metadata.clone())));
         }
+    }
+}
+
+/// The headers as they are now; secrets are hidden, see [`redact`](crate::redact()).
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown(&self.map).fmt(f)
     }
 }
 

@@ -17,12 +17,16 @@ use super::dispatch::Services;
 use super::{Address, Hook, Listener, ServeError, Server, signal};
 use crate::Stages;
 use crate::service::{Force, Service};
+#[cfg(feature = "metrics")]
+use crate::telemetry::Endpoint;
 
 /// A server whose address is taken and which accepts as soon as it serves.
 #[must_use = "a server does nothing until it serves"]
 pub struct Bound<S> {
     server: Server<S>,
     listener: Listener,
+    #[cfg(feature = "metrics")]
+    endpoint: Option<Endpoint>,
 }
 
 /// How long the last frames of exchanges that were cut off may take.
@@ -30,7 +34,25 @@ const FLUSH: Duration = Duration::from_millis(250);
 
 impl<S: Stages> Bound<S> {
     pub(super) const fn new(server: Server<S>, listener: Listener) -> Self {
-        Self { server, listener }
+        Self {
+            server,
+            listener,
+            #[cfg(feature = "metrics")]
+            endpoint: None,
+        }
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn with_endpoint(mut self, endpoint: Option<Endpoint>) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// Where metrics are served, with the port that was chosen; `None` where they are not.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref().map(Endpoint::address)
     }
 
     /// The address that was taken, with the port that was chosen.
@@ -95,7 +117,12 @@ impl<S: Stages> Bound<S> {
 
     async fn run(self, shutdown: impl Future<Output = ()> + Send, forced: CancellationToken) -> Result<(), ServeError> {
         tracing::info!("{}", self.start_line());
-        let Self { server, listener } = self;
+        #[cfg(feature = "metrics")]
+        let _endpoint = self.endpoint.map(|endpoint| {
+            let health = self.server.health.clone();
+            endpoint.serve(self.server.settings.metrics.clone(), move || health.is_serving())
+        });
+        let Self { server, listener, .. } = self;
         let force = Arc::new(Force::default());
         let limits = server.limits;
         let processor = Service::new(server.stages, Arc::new(server.settings), Arc::clone(&force));

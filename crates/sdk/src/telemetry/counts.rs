@@ -8,6 +8,7 @@ use extproc_core::{BodyMode, Direction};
 
 use super::histogram::Histogram;
 use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
+use super::limiter::Limiter;
 use super::tally::{Tally, Tally2};
 use crate::Phase;
 
@@ -37,6 +38,7 @@ pub(crate) struct StreamCounts {
     pub(crate) events: Tally<Phase>,
     pub(crate) body_bytes: Tally2<Direction, Way>,
     pub(crate) credit_stalls: AtomicU64,
+    pub(super) violations: Limiter,
 }
 
 /// What is counted for each processor.
@@ -72,6 +74,7 @@ impl StreamCounts {
             events: Tally::default(),
             body_bytes: Tally2::default(),
             credit_stalls: AtomicU64::new(0),
+            violations: Limiter::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::Span;
 use super::counts::Counts;
 use super::histogram::nanos;
 use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
+use super::limiter::Verdict;
 use super::progress::{Progress, Times};
 use super::span;
 use crate::{Error, Fields, MessageError, Phase, Reason, Refused};
@@ -148,7 +149,20 @@ impl Record {
 
     /// The data plane broke the protocol.
     pub(crate) fn violation(&self, violation: &Violation) {
-        tracing::warn!(processor = self.stream_name(), %violation, "the data plane broke the protocol");
+        let processor = self.stream_name();
+        match self.counts.stream.violations.judge(Instant::now()) {
+            Verdict::Log { held } => {
+                if held > 0 {
+                    tracing::warn!(processor, held, "the data plane broke the protocol, more often than was logged");
+                }
+                tracing::warn!(processor, %violation, "the data plane broke the protocol");
+            }
+            Verdict::Last => tracing::warn!(
+                processor, %violation,
+                "the data plane broke the protocol; for the rest of the minute this is only counted"
+            ),
+            Verdict::Hold => tracing::debug!(processor, %violation, "the data plane broke the protocol"),
+        }
         self.counts.stream.faults.failed(FailureKind::Violation);
     }
 

@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod capture;
+mod redaction;
 mod spans;
