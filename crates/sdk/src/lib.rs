@@ -185,4 +185,6 @@ mod guides {
     struct FirstProcessor;
     #[doc = include_str!("../../../docs/migrating.md")]
     struct Migrating;
+    #[doc = include_str!("../../../docs/testing.md")]
+    struct Testing;
 }

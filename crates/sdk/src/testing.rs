@@ -43,6 +43,7 @@ mod print;
 mod read;
 mod redacted;
 mod seen;
+mod view;
 
 use std::sync::Arc;
 
