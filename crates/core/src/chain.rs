@@ -165,9 +165,18 @@ impl FilterChain {
         self.filters.get_mut(filter)?.poll_send()
     }
 
+    /// Whether a filter has something for its processor. Taking a part may change this: it gives processors of GRPC
+    /// bodies room for more.
+    #[must_use]
+    pub fn has_outgoing(&self) -> bool {
+        self.filters.iter().any(Filter::has_outgoing)
+    }
+
     /// The next part for the upstream (request) or the client (response).
     pub fn poll_forward(&mut self, direction: Direction) -> Option<Forward> {
-        self.lane_mut(direction).pop()
+        let part = self.lane_mut(direction).pop()?;
+        self.return_credits(direction);
+        Some(part)
     }
 
     /// The earliest deadline, the filter it belongs to, and its reason.
@@ -251,8 +260,25 @@ impl FilterChain {
                 }
             }
             if !moved {
+                Direction::BOTH.into_iter().for_each(|direction| self.return_credits(direction));
                 return;
             }
+        }
+    }
+
+    /// Processors get room for what has gone on, as long as there is room behind their filters: what one gives is
+    /// bounded by its window and what the way to the sink holds.
+    fn return_credits(&mut self, direction: Direction) {
+        let mut room = self.lane(direction).has_room();
+        let mut give = |filter: &mut Filter| {
+            if room {
+                filter.return_credit(direction);
+            }
+            room &= filter.has_room(direction);
+        };
+        match direction {
+            Direction::Request => self.filters.iter_mut().rev().for_each(&mut give),
+            Direction::Response => self.filters.iter_mut().for_each(&mut give),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::filter::Windows;
 use crate::rules::{Checker, ForwardRules, Forwarding, MutationRules};
 use crate::{BodyMode, Direction, ProcessingMode, Profile};
 
@@ -40,6 +41,12 @@ pub struct Options {
     pub forward_rules: ForwardRules,
     /// When to choose the route again. Default: when the processor asks for it.
     pub route_cache_action: RouteCacheAction,
+    /// The longest gRPC message of a GRPC body, in bytes. Default 4 MiB.
+    pub max_grpc_message: usize,
+    /// The initial windows of GRPC bodies, in bytes of messages. Default 65536.
+    pub grpc_window: u32,
+    /// Whether the windows of GRPC bodies hold. Default: once the processor gives a sign of them.
+    pub grpc_flow_control: FlowControl,
     /// How much of a body one side may hold. Default 1 MiB.
     pub buffer_limit: usize,
     /// The most entries a header map may have after a mutation, and operations one mutation may have. Default 100.
@@ -60,6 +67,19 @@ pub enum RouteCacheAction {
     Retain,
 }
 
+/// Flow control of GRPC bodies (gRFC A93). The windows are those of `ProcessingRequest.flow_control_init`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowControl {
+    /// The processor is told of windows; its own hold once it has sent a `server_window_update`. Processors that know
+    /// none would otherwise stop after the first window.
+    #[default]
+    Auto,
+    /// They hold from the beginning, as A93 has it.
+    Required,
+    /// There are none.
+    Off,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -78,6 +98,9 @@ impl Default for Options {
             mutation_rules: MutationRules::default(),
             forward_rules: ForwardRules::default(),
             route_cache_action: RouteCacheAction::Default,
+            max_grpc_message: 4 << 20,
+            grpc_window: 65_536,
+            grpc_flow_control: FlowControl::Auto,
             buffer_limit: 1 << 20,
             max_headers: 100,
             max_header_bytes: 60 << 10,
@@ -127,14 +150,9 @@ pub enum ConfigError {
     /// A processor of a FULL_DUPLEX_STREAMED body must see the trailers, or it cannot know where the body ends.
     #[error("processing_mode: the {0:?} body is FULL_DUPLEX_STREAMED; its trailers must be sent as well")]
     DuplexWithoutTrailers(Direction),
-    /// The filter does not implement this body mode.
-    #[error("{field} {mode} is not supported; use NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL or FULL_DUPLEX_STREAMED")]
-    BodyMode {
-        /// The field's name.
-        field: &'static str,
-        /// Its value.
-        mode: BodyMode,
-    },
+    /// The end of a gRPC response is in its trailers (gRFC A93). Not in [`Profile::Envoy`], where GRPC is NONE.
+    #[error("processing_mode: the response body is GRPC; response_trailer_mode must be SEND")]
+    GrpcWithoutTrailers,
 }
 
 impl Config {
@@ -154,32 +172,28 @@ impl Config {
         if !is_defined_status(options.status_on_error) {
             return Err(ConfigError::Status(options.status_on_error));
         }
-        for (field, mode) in [
-            ("processing_mode.request_body_mode", options.processing_mode.request_body),
-            ("processing_mode.response_body_mode", options.processing_mode.response_body),
-        ] {
-            match mode {
-                BodyMode::None
-                | BodyMode::Streamed
-                | BodyMode::Buffered
-                | BodyMode::BufferedPartial
-                | BodyMode::FullDuplexStreamed => {}
-                BodyMode::Grpc => {
-                    return Err(ConfigError::BodyMode { field, mode });
-                }
-            }
-        }
         let mode = &options.processing_mode;
         for direction in Direction::BOTH {
             if mode.body(direction) == BodyMode::FullDuplexStreamed && !mode.trailers(direction) {
                 return Err(ConfigError::DuplexWithoutTrailers(direction));
             }
         }
+        if options.profile.body(mode.response_body) == BodyMode::Grpc && !mode.response_trailers {
+            return Err(ConfigError::GrpcWithoutTrailers);
+        }
         let checker = Checker::new(&options.mutation_rules, options.profile)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
         let forwarding = Forwarding::new(&options.forward_rules)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
         Ok(Self { options, checker, forwarding })
+    }
+
+    /// The windows of a new stream.
+    pub(crate) fn windows(&self) -> Option<Windows> {
+        let Options { profile, grpc_window, grpc_flow_control, .. } = self.options;
+        let grpc =
+            Direction::BOTH.iter().any(|it| profile.body(self.options.processing_mode.body(*it)) == BodyMode::Grpc);
+        (grpc && grpc_flow_control != FlowControl::Off).then(|| Windows::new(grpc_window, grpc_flow_control))
     }
 
     pub(crate) const fn checker(&self) -> &Checker {
@@ -238,16 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn body_modes_that_are_not_implemented_are_refused_by_name() {
-        let error = refused(|o| o.processing_mode.response_body = BodyMode::Grpc);
-        assert_eq!(
-            error.map(|e| e.to_string()).as_deref(),
-            Some(
-                "processing_mode.response_body_mode GRPC is not supported; use NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL \
-                 or FULL_DUPLEX_STREAMED",
-            )
-        );
-        assert_eq!(refused(|o| o.processing_mode.request_body = BodyMode::Buffered), None);
+    fn env_452_453_a_grpc_response_needs_the_trailers_where_it_is_more_than_a_name() {
+        for profile in Profile::ALL {
+            let error = refused(|o| {
+                (o.profile, o.processing_mode.response_body) = (profile, BodyMode::Grpc);
+            });
+            let expected = (profile != Profile::Envoy).then_some(ConfigError::GrpcWithoutTrailers);
+            assert_eq!(error, expected, "{profile:?}");
+            assert_eq!(
+                refused(|o| {
+                    (o.profile, o.processing_mode.request_body) = (profile, BodyMode::Grpc);
+                }),
+                None
+            );
+        }
     }
 
     #[test]

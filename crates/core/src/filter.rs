@@ -20,10 +20,12 @@
 //! * A mode override to a mode that may change the length of a body that is still to come drops `content-length` as
 //!   that mode does; a direction that is FULL_DUPLEX_STREAMED stays so; FULL_DUPLEX_STREAMED always sends trailers.
 //!   `allowed_override_modes` compares what modes mean, so that DEFAULT equals what it stands for.
+//! * A response that is not gRPC has no messages in GRPC mode: its body passes.
 //! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
 
 mod event;
 mod fail;
+mod grpc;
 mod held;
 mod link;
 mod mode;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{Effect, EndStream, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
+pub(crate) use grpc::Windows;
 pub(crate) use order::Order;
 
 use self::fail::Cause;
@@ -46,8 +49,8 @@ use self::side::Side;
 use crate::local_reply::RequestKind;
 use crate::profile::Misplaced;
 use crate::violation::Violation;
-use crate::wire::Reply;
-use crate::{Config, Direction, Stats};
+use crate::wire::{Controls, Reply, ReplyMessage};
+use crate::{BodyMode, Config, Direction, Profile, Stats};
 
 /// One ext_proc filter on one HTTP exchange.
 ///
@@ -116,18 +119,19 @@ impl Filter {
             (Stream::Closed, StreamEvent::Closed(_)) => return self.link.unsend(),
             (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
             | (Stream::Closed, StreamEvent::Reply(_)) => return,
-            (Stream::Open, StreamEvent::Reply(message)) => {
-                let profile = self.config.options().profile;
-                self.on_reply(now, Reply::read(*message, profile));
-            }
+            (Stream::Open, StreamEvent::Reply(message)) => self.on_message(now, *message),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
-                if self.config.options().profile.early_end_fails() {
-                    self.fail(Cause::EndedEarly);
+                let drained = self.link.draining;
+                let undrained = !self.request.may_end_here() || !self.response.may_end_here();
+                if !drained && (undrained || self.config.options().profile.early_end_fails()) {
+                    self.fail(if undrained { Cause::EndedUndrained } else { Cause::EndedEarly });
                     return self.balance();
                 }
                 self.link.lose(true);
-                if self.request.is_away() || self.response.is_away() {
+                if drained {
+                    self.bypass();
+                } else if self.request.is_away() || self.response.is_away() {
                     self.fail(Cause::BodyLost);
                 } else {
                     self.bypass();
@@ -160,6 +164,16 @@ impl Filter {
             self.side_mut(direction).balance(limit, unsent);
         }
         Some(outgoing)
+    }
+
+    /// Whether what this direction gives has room here.
+    pub(crate) fn has_room(&self, direction: Direction) -> bool {
+        self.side(direction).has_room()
+    }
+
+    /// Whether there is something for the processor.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        !self.link.outgoing.is_empty()
     }
 
     /// The next part for the next hop of this direction.
@@ -217,6 +231,66 @@ impl Filter {
     pub(crate) fn reset(&mut self) {
         Direction::BOTH.into_iter().for_each(|direction| self.cut(direction));
         self.link.reset();
+    }
+
+    /// Gives the processor room for what has gone on of this direction. Call it when there is room behind the filter;
+    /// without it a processor of GRPC bodies stops once its windows are used up.
+    pub fn return_credit(&mut self, direction: Direction) {
+        if self.link.windows.as_mut().is_some_and(|windows| windows.passed_on(direction)) {
+            self.link.grant_now();
+        }
+    }
+
+    /// A message, with what it may say about GRPC bodies.
+    fn on_message(&mut self, now: Instant, message: ReplyMessage) {
+        let profile = self.config.options().profile;
+        if !profile.reads_grpc_controls() {
+            return self.on_reply(now, Reply::read(message, profile));
+        }
+        let Controls { window, drain, drains, alone } = Controls::read(&message);
+        if let Some(increments) = window
+            && let Err(violation) = self.on_window(now, increments)
+        {
+            return self.fail(violation.into());
+        }
+        if !alone {
+            self.on_reply(now, Reply::read(message, profile));
+        }
+        for direction in Direction::BOTH {
+            if drains[direction as usize] && self.link.stream == Stream::Open {
+                self.with_side(now, direction, Side::drain);
+            }
+        }
+        if drain && self.link.stream == Stream::Open {
+            self.on_request_drain();
+        }
+    }
+
+    fn on_window(&mut self, now: Instant, increments: [i64; 2]) -> Result<(), Violation> {
+        let Some(windows) = &mut self.link.windows else {
+            let strict = self.config.options().profile == Profile::Strict;
+            return if strict { Err(Violation::UnexpectedWindowUpdate) } else { Ok(()) };
+        };
+        windows.update(increments)?;
+        Direction::BOTH.into_iter().for_each(|direction| self.with_side(now, direction, Side::pump));
+        Ok(())
+    }
+
+    /// `request_drain`: half-closes the stream, keeps what is not sent, and takes what the processor still gives.
+    /// Without effect where a body is not GRPC, as its end could not be told any more.
+    fn on_request_drain(&mut self) {
+        let drainable = |side: &Side| matches!(side.body_mode(), BodyMode::None | BodyMode::Grpc);
+        if self.link.draining || !drainable(&self.request) || !drainable(&self.response) {
+            return;
+        }
+        if let Some(increments) = self.link.windows.as_mut().and_then(Windows::grant_for_the_rest) {
+            self.link.stats.stream_msgs_sent += 1;
+            self.link.outgoing.push_back(Outgoing::Message(crate::wire::window_message(increments)));
+        }
+        self.link.draining = true;
+        self.link.outgoing.push_back(Outgoing::HalfClose);
+        self.request.stop();
+        self.response.stop();
     }
 
     fn on_reply(&mut self, now: Instant, reply: Reply) {

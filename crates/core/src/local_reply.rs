@@ -81,12 +81,17 @@ impl RequestKind {
     /// Reads it off the request headers.
     #[must_use]
     pub fn of(headers: &Headers) -> Self {
-        let grpc = headers.get("content-type").is_some_and(|value| {
-            let rest = value.as_bytes().strip_prefix(b"application/grpc");
-            rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
-        });
+        let grpc = is_grpc(headers);
         Self { head: headers.get(":method").is_some_and(|method| method.as_bytes() == b"HEAD"), grpc }
     }
+}
+
+/// Whether the content type is gRPC's (not gRPC-Web's).
+pub(crate) fn is_grpc(headers: &Headers) -> bool {
+    headers.get("content-type").is_some_and(|value| {
+        let rest = value.as_bytes().strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+    })
 }
 
 const STATUS: Name = Name::from_static(":status");

@@ -79,6 +79,20 @@ impl Profile {
         }
     }
 
+    /// The mode that a body mode is taken for. Envoy knows GRPC by name only: nothing is sent, but for a body that is all
+    /// there when the headers are answered.
+    pub(crate) const fn body(self, mode: BodyMode) -> BodyMode {
+        match (self, mode) {
+            (Self::Envoy, BodyMode::Grpc) => BodyMode::None,
+            (Self::Envoy | Self::Agentgateway | Self::Grpc | Self::Strict, mode) => mode,
+        }
+    }
+
+    /// Whether windows, drain requests and messages without an answer are read.
+    pub(crate) const fn reads_grpc_controls(self) -> bool {
+        !matches!(self, Self::Envoy)
+    }
+
     /// Whether an answer has a deadline (`message_timeout`).
     pub(crate) const fn has_message_timer(self) -> bool {
         matches!(self, Self::Envoy | Self::Strict)
@@ -211,10 +225,7 @@ impl Profile {
     /// The body mode that an override leads to. agentgateway knows no STREAMED and keeps what is in force.
     pub(crate) const fn overridden(self, present: BodyMode, asked: BodyMode) -> BodyMode {
         match (self, asked) {
-            (Self::Agentgateway, BodyMode::Streamed | BodyMode::Grpc) | (Self::Envoy, BodyMode::Grpc) => match self {
-                Self::Envoy => BodyMode::None,
-                Self::Agentgateway | Self::Grpc | Self::Strict => present,
-            },
+            (Self::Agentgateway, BodyMode::Streamed | BodyMode::Grpc) => present,
             (Self::Envoy | Self::Agentgateway | Self::Grpc | Self::Strict, _) => asked,
         }
     }
@@ -296,6 +307,7 @@ mod tests {
     #[test]
     fn decisions() {
         //                                                        Envoy    Agentgateway  Grpc  Strict
+        assert_eq!(row(Profile::reads_grpc_controls), [false, true, true, true]);
         assert_eq!(row(Profile::has_message_timer), [true, false, false, true]);
         assert_eq!(row(Profile::unlocks_all_names), [false, true, true, false]);
         assert_eq!(row(Profile::plain_in_duplex), [Refused, Honoured, Refused, Refused]);
@@ -326,11 +338,13 @@ mod tests {
     #[test]
     fn modes() {
         use BodyMode::{Buffered, FullDuplexStreamed, Grpc, None, Streamed};
+        assert_eq!(row(|it| it.body(Grpc)), [None, Grpc, Grpc, Grpc]);
+        assert_eq!(row(|it| it.body(Streamed)), [Streamed; 4]);
         assert_eq!(row(|it| it.default_mode().request_body), [None, FullDuplexStreamed, None, None]);
         assert_eq!(row(|it| it.default_mode().response_trailers), [false, true, false, false]);
         assert_eq!(Profile::Envoy.default_mode(), ProcessingMode::default());
         assert_eq!(row(|it| it.overridden(Buffered, Streamed)), [Streamed, Buffered, Streamed, Streamed]);
-        assert_eq!(row(|it| it.overridden(Buffered, Grpc)), [None, Buffered, Grpc, Grpc]);
+        assert_eq!(row(|it| it.overridden(Buffered, Grpc)), [Grpc, Buffered, Grpc, Grpc]);
         assert_eq!(row(|it| it.overridden(Buffered, None)), [None; 4]);
         let duplex = ProcessingMode { request_body: FullDuplexStreamed, ..ProcessingMode::default() };
         assert_eq!(row(|it| it.completed(duplex).response_trailers), [false, true, false, false], "AGW-001");

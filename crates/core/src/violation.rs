@@ -23,6 +23,22 @@ pub enum Violation {
     BodyLost,
     /// A `streamed_immediate_response`. This filter does not implement it; Envoy does.
     StreamedImmediateUnsupported,
+    /// A body response without `streamed_response` in GRPC.
+    PlainInGrpc,
+    /// A message marked as compressed, where the headers name no `grpc-encoding`.
+    CompressedMessage,
+    /// The end of a GRPC response body, which only the trailers' answer has.
+    EndInResponse,
+    /// A message next to `end_of_stream_without_message`.
+    MessageBesideItsAbsence,
+    /// `drain_complete` without a drain, or with a message.
+    UnexpectedDrainComplete,
+    /// A window larger than can be.
+    WindowOverflow,
+    /// A message for which there was no window ([`Profile::Strict`](crate::Profile)).
+    WindowExceeded,
+    /// A `server_window_update` on a stream without windows ([`Profile::Strict`](crate::Profile)).
+    UnexpectedWindowUpdate,
     /// More set or remove operations than a header map may have entries.
     TooManyOperations,
     /// A header map larger than the limits after a mutation.
@@ -63,6 +79,14 @@ impl Violation {
             Self::PlainInDuplex => {
                 "spurious_message:_Normal_body_mutation_response_is_received_while_body_mode__is_FULL_DUPLEX_STREAMED"
             }
+            Self::PlainInGrpc => "body_response_without_streamed_response_while_body_mode_is_GRPC",
+            Self::CompressedMessage => "compressed_message_without_grpc-encoding",
+            Self::EndInResponse => "end_of_stream_in_response_body_response",
+            Self::MessageBesideItsAbsence => "message_with_end_of_stream_without_message",
+            Self::UnexpectedDrainComplete => "unexpected_drain_complete",
+            Self::WindowOverflow => "flow_control_window_overflow",
+            Self::WindowExceeded => "message_exceeds_the_flow_control_window",
+            Self::UnexpectedWindowUpdate => "server_window_update_without_flow_control_init",
             Self::BodyLost => "full_duplex_body_was_not_returned",
             Self::StreamedImmediateUnsupported => "streamed_immediate_response_is_not_supported",
             Self::TooManyOperations => "header_mutation_operation_count_exceeds_limit",
@@ -92,6 +116,14 @@ impl Violation {
             | Self::ImmediateDisabled
             | Self::StreamedOutsideDuplex
             | Self::PlainInDuplex
+            | Self::PlainInGrpc
+            | Self::CompressedMessage
+            | Self::EndInResponse
+            | Self::MessageBesideItsAbsence
+            | Self::UnexpectedDrainComplete
+            | Self::WindowOverflow
+            | Self::WindowExceeded
+            | Self::UnexpectedWindowUpdate
             | Self::StreamedImmediateUnsupported => true,
             Self::BodyLost
             | Self::TooManyOperations

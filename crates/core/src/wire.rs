@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-pub(crate) use extproc_proto::ProcessingRequest as Message;
 use extproc_proto::body_mutation::Mutation as WireBodyMutation;
 use extproc_proto::common_response::ResponseStatus;
-use extproc_proto::processing_request::Request;
+use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Request};
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
     BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
     HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Metadata,
     ProcessingResponse, ProtocolConfiguration,
 };
+pub(crate) use extproc_proto::{ProcessingRequest as Message, ProcessingResponse as ReplyMessage};
 
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
@@ -46,8 +46,45 @@ pub(crate) struct Common {
     pub(crate) mutation: Option<Mutation>,
     pub(crate) body: BodyChange,
     pub(crate) clear_route_cache: bool,
+    /// What GRPC bodies say besides.
+    pub(crate) marks: Marks,
     /// Of headers responses only.
     pub(crate) mode: Option<ModeOverride>,
+}
+
+/// The flags of a `streamed_response` that only GRPC bodies have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// `end_of_stream_without_message`
+    pub(crate) without_message: bool,
+    /// `grpc_message_compressed`
+    pub(crate) compressed: bool,
+    pub(crate) drain_complete: bool,
+}
+
+/// What any message of a processor may say about GRPC bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Controls {
+    /// `server_window_update`, by direction.
+    pub(crate) window: Option<[i64; 2]>,
+    /// `request_drain`
+    pub(crate) drain: bool,
+    /// `request_drain_requests` and `request_drain_responses`
+    pub(crate) drains: [bool; 2],
+    /// The message says nothing else.
+    pub(crate) alone: bool,
+}
+
+impl Controls {
+    pub(crate) fn read(message: &ProcessingResponse) -> Self {
+        let window = message.server_window_update.as_ref().map(|update| {
+            [update.window_increment_downstream_to_sidestream, update.window_increment_upstream_to_sidestream]
+        });
+        let (drain, drains) =
+            (message.request_drain, [message.request_drain_requests, message.request_drain_responses]);
+        let any = window.is_some() || drain || drains != [false; 2];
+        Self { window, drain, drains, alone: any && message.response.is_none() }
+    }
 }
 
 /// What happens to the body.
@@ -140,7 +177,17 @@ fn common(common: Option<CommonResponse>, profile: Profile) -> Common {
     let Some(common) = common else {
         return Common::default();
     };
+    let streamed = common.body_mutation.as_ref().and_then(|mutation| mutation.mutation.as_ref());
+    let marks = match streamed {
+        Some(WireBodyMutation::StreamedResponse(piece)) => Marks {
+            without_message: piece.end_of_stream_without_message,
+            compressed: piece.grpc_message_compressed,
+            drain_complete: piece.drain_complete,
+        },
+        Some(WireBodyMutation::Body(_) | WireBodyMutation::ClearBody(_)) | None => Marks::default(),
+    };
     Common {
+        marks,
         replace: common.status == ResponseStatus::ContinueAndReplace as i32
             && profile.replacing() == Misplaced::Honoured,
         mutation: common.header_mutation.map(|it| mutation(it, profile)),
@@ -222,11 +269,71 @@ pub(crate) fn headers_message(
 
 /// A body message.
 pub(crate) fn body_message(direction: Direction, body: Bytes, end_of_stream: bool) -> Box<Message> {
-    let body = HttpBody { body, end_of_stream, ..HttpBody::default() };
+    http_body(direction, HttpBody { body, end_of_stream, ..HttpBody::default() })
+}
+
+/// A gRPC message of a GRPC body.
+pub(crate) fn grpc_message(direction: Direction, body: Bytes, compressed: bool, end_of_stream: bool) -> Box<Message> {
+    let body = HttpBody { body, end_of_stream, grpc_message_compressed: compressed, ..HttpBody::default() };
+    http_body(direction, body)
+}
+
+/// No more messages follow, and this is none.
+pub(crate) fn half_close_message(direction: Direction) -> Box<Message> {
+    http_body(direction, HttpBody { end_of_stream: true, end_of_stream_without_message: true, ..HttpBody::default() })
+}
+
+/// What the processor has by now is all that it gets.
+pub(crate) fn drain_complete_message(direction: Direction) -> Box<Message> {
+    http_body(direction, HttpBody { drain_complete: true, ..HttpBody::default() })
+}
+
+fn http_body(direction: Direction, body: HttpBody) -> Box<Message> {
     message(match direction {
         Direction::Request => Request::RequestBody(body),
         Direction::Response => Request::ResponseBody(body),
     })
+}
+
+/// Room for the processor, by direction, and nothing else.
+pub(crate) fn window_message(increments: [i64; 2]) -> Box<Message> {
+    let mut message = Box::new(Message { metadata_context: Some(Metadata::default()), ..Message::default() });
+    grant(&mut message, increments);
+    message
+}
+
+/// Gives the processor room with a message.
+pub(crate) fn grant(message: &mut Message, [request, response]: [i64; 2]) {
+    message.client_window_update = Some(ClientWindowUpdate {
+        window_increment_sidestream_to_upstream: request,
+        window_increment_sidestream_to_downstream: response,
+    });
+}
+
+/// Tells the processor that the stream has windows.
+pub(crate) fn set_windows(message: &mut Message, initial: i64) {
+    message.flow_control_init = Some(FlowControlInit {
+        initial_window_downstream_to_sidestream: initial,
+        initial_window_sidestream_to_upstream: initial,
+        initial_window_upstream_to_sidestream: initial,
+        initial_window_sidestream_to_downstream: initial,
+    });
+}
+
+/// Whether a message has body that only the processor has from then on, or an empty piece of one.
+pub(crate) fn has_body(message: &Message) -> bool {
+    match &message.request {
+        Some(Request::RequestBody(body) | Request::ResponseBody(body)) => {
+            !body.end_of_stream_without_message && !body.drain_complete
+        }
+        Some(
+            Request::RequestHeaders(_)
+            | Request::ResponseHeaders(_)
+            | Request::RequestTrailers(_)
+            | Request::ResponseTrailers(_),
+        )
+        | None => false,
+    }
 }
 
 /// The length of the body in a body message.

@@ -60,6 +60,8 @@ pub(crate) struct View {
     wants: [bool; 2],
     done: [bool; 2],
     fate: [Fate; 2],
+    /// Room for a processor may come of a part that was taken.
+    sends: bool,
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -185,6 +187,7 @@ impl State {
             wants: Direction::BOTH.map(|it| self.chain.wants(it)),
             done: Direction::BOTH.map(|it| self.chain.is_done(it)),
             fate: Direction::BOTH.map(|it| self.sinks[it as usize].fate),
+            sends: self.chain.has_outgoing(),
             deadline: self.chain.poll_timeout().map(|(deadline, ..)| deadline),
         }
     }

@@ -81,6 +81,11 @@ impl Lane {
         !self.closed && !self.full && self.order != Order::Ended
     }
 
+    /// Whether less than the limit waits for the sink.
+    pub(super) const fn has_room(&self) -> bool {
+        !self.full
+    }
+
     pub(super) const fn is_closed(&self) -> bool {
         self.closed
     }

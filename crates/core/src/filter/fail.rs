@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::grpc::FrameError;
 use super::link::Cx;
 use super::{Effect, Filter, GrpcStatus};
 use crate::headers::{Headers, Name, Value};
@@ -25,6 +26,10 @@ pub(super) enum Cause {
     Overflow(Direction),
     /// The processor has ended the stream OK, and the profile takes that for a failure.
     EndedEarly,
+    /// The processor has ended the stream OK although a GRPC body goes on.
+    EndedUndrained,
+    /// A GRPC body is no sequence of messages.
+    Framing(Direction, FrameError),
     /// The processor has ended the stream and kept body that nobody else has.
     BodyLost,
 }
@@ -48,11 +53,16 @@ impl Filter {
         let stats = &mut self.link.stats;
         let (opens, status, details) = match &cause {
             Cause::Overflow(direction) => return self.overflow(*direction),
+            Cause::Framing(direction, error) => return self.bad_framing(*direction, *error),
             Cause::BodyLost => {
                 (false, profile.error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
             }
             Cause::EndedEarly => {
                 let details = "stream_ended_by_the_processor".to_owned();
+                (may_open, profile.error_status(options.status_on_error), details)
+            }
+            Cause::EndedUndrained => {
+                let details = "stream_closed_by_the_external_processor_without_drain".to_owned();
                 (may_open, profile.error_status(options.status_on_error), details)
             }
             Cause::Timeout => {
@@ -78,8 +88,10 @@ impl Filter {
         };
         match &cause {
             Cause::Grpc(_) => self.link.lose(opens),
-            Cause::EndedEarly => self.link.lose(true),
-            Cause::Violation(_) | Cause::Timeout | Cause::Overflow(_) | Cause::BodyLost => self.link.reset(),
+            Cause::EndedEarly | Cause::EndedUndrained => self.link.lose(true),
+            Cause::Violation(_) | Cause::Timeout | Cause::Overflow(_) | Cause::Framing(..) | Cause::BodyLost => {
+                self.link.reset()
+            }
         }
         if opens {
             self.link.stats.failure_mode_allowed += 1;
@@ -109,6 +121,21 @@ impl Filter {
                 self.reply(LocalReply::new(kind, 500, body, "response_payload_too_large"), false);
             }
         }
+    }
+
+    /// The body is not what it should be, which is not the processor's fault. What is left of the exchange is nobody's.
+    fn bad_framing(&mut self, direction: Direction, error: FrameError) {
+        let details = error.to_string();
+        let status = match (direction, error) {
+            (Direction::Request, FrameError::TooLarge) => 413,
+            (Direction::Request, FrameError::Flag | FrameError::Truncated) => 400,
+            (Direction::Response, FrameError::TooLarge | FrameError::Flag | FrameError::Truncated) => 502,
+        };
+        // RESOURCE_EXHAUSTED, INTERNAL: what gRPC libraries say.
+        let grpc_status = Some(if error == FrameError::TooLarge { 8 } else { 13 });
+        self.link.reset();
+        let (kind, body) = (self.kind.unwrap_or_default(), Bytes::from(details.replace('_', " ")));
+        self.reply(LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details), false);
     }
 
     /// The processor answers the client itself.

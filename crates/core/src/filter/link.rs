@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::grpc::{Message as GrpcMessage, Windows};
 use super::timers::Timers;
 use super::{Effect, EndStream, Outgoing};
 use crate::config::RouteCacheAction;
@@ -38,6 +39,10 @@ pub(super) struct Link {
     pub(super) unsent: [usize; 2],
     /// The processor was given body, of either direction.
     pub(super) body_sent: bool,
+    /// Of a stream that was told of them.
+    pub(super) windows: Option<Windows>,
+    /// Half-closed for `request_drain`: the processor gives back what it has, and ends the stream.
+    pub(super) draining: bool,
     pub(super) effects: VecDeque<Effect>,
     pub(super) timers: Timers,
     pub(super) stats: Stats,
@@ -55,7 +60,9 @@ impl Link {
     /// Half-closes the stream: nothing more will be sent, nothing that comes counts.
     pub(super) fn close(&mut self) {
         if self.stream == Stream::Open {
-            self.outgoing.push_back(Outgoing::HalfClose);
+            if !self.draining {
+                self.outgoing.push_back(Outgoing::HalfClose);
+            }
             self.stats.streams_closed += 1;
         }
         self.end();
@@ -80,8 +87,31 @@ impl Link {
 
     /// Forgets what was not sent yet.
     pub(super) fn unsend(&mut self) {
+        // A half-close that was not sent is yet to be.
+        self.draining &= !self.outgoing.contains(&Outgoing::HalfClose);
         self.outgoing.clear();
         self.unsent = [0; 2];
+    }
+
+    /// Whether the processor has room for a message.
+    pub(super) fn has_room(&self, direction: Direction) -> bool {
+        self.windows.as_ref().is_none_or(|windows| windows.has_room(direction))
+    }
+
+    /// A message of the processor came. False: it had no room for it.
+    pub(super) fn received(&mut self, direction: Direction, len: usize) -> bool {
+        let draining = self.draining;
+        // No room can be given any more once the stream is half-closed.
+        self.windows.as_mut().is_none_or(|windows| windows.received(direction, len) || draining)
+    }
+
+    /// Gives the processor the room that it is owed, without waiting for a message that could carry it.
+    pub(super) fn grant_now(&mut self) {
+        let open = self.stream == Stream::Open && !self.draining;
+        if let Some(increments) = self.windows.as_mut().filter(|_| open).and_then(Windows::grant) {
+            self.stats.stream_msgs_sent += 1;
+            self.outgoing.push_back(Outgoing::Message(wire::window_message(increments)));
+        }
     }
 
     /// The next thing for the processor.
@@ -118,6 +148,16 @@ impl Cx<'_> {
         self.tell(wire::body_message(direction, data, end));
     }
 
+    /// Sends a gRPC message, which nothing here keeps.
+    pub(super) fn tell_message(&mut self, direction: Direction, message: GrpcMessage, end: EndStream) {
+        let len = message.body.len();
+        self.link.unsent[direction as usize] += len;
+        self.tell(wire::grpc_message(direction, message.body, message.compressed, end));
+        if let Some(windows) = &mut self.link.windows {
+            windows.sent(direction, len);
+        }
+    }
+
     /// Sends a message, on a stream that is opened for it if need be.
     pub(super) fn tell(&mut self, mut message: Box<wire::Message>) {
         let link = &mut *self.link;
@@ -127,12 +167,19 @@ impl Cx<'_> {
                 link.stats.streams_started += 1;
                 link.effects.push_back(Effect::OpenStream);
                 wire::set_protocol_config(&mut message, self.config.options());
+                link.windows = self.config.windows();
+                if let Some(windows) = &link.windows {
+                    wire::set_windows(&mut message, windows.initial());
+                }
             }
             Stream::Open => {}
             Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),
         }
         link.stats.stream_msgs_sent += 1;
-        link.body_sent |= wire::body_len(&message).is_some();
+        link.body_sent |= wire::has_body(&message);
+        if let Some(increments) = link.windows.as_mut().and_then(Windows::grant) {
+            wire::grant(&mut message, increments);
+        }
         link.outgoing.push_back(Outgoing::Message(message));
     }
 

@@ -38,8 +38,9 @@ impl Filter {
     fn permitted(&self, mode: ModeOverride) -> Option<ProcessingMode> {
         let options = self.config.options();
         let base = &options.processing_mode;
-        let duplex =
-            base.request_body == BodyMode::FullDuplexStreamed || base.response_body == BodyMode::FullDuplexStreamed;
+        let duplex = Direction::BOTH
+            .iter()
+            .any(|it| matches!(options.profile.body(base.body(*it)), BodyMode::FullDuplexStreamed | BodyMode::Grpc));
         if !options.allow_mode_override || options.send_body_without_waiting_for_header_response || duplex {
             return None;
         }

@@ -1,8 +1,10 @@
 //! One direction of a filter: what the processor owes for it, and what is held until it has answered.
 
+mod grpc;
 mod http;
 mod reply;
 
+use super::grpc::Messages;
 use super::held::{Chunks, Held, Partial};
 use super::link::Cx;
 use super::order::Order;
@@ -20,6 +22,8 @@ pub(super) struct Side {
     pub(super) out: Out,
     /// Above the limit, and not yet below half of it again.
     full: bool,
+    /// The processor wants no messages of this direction, which has not begun.
+    drain_wanted: bool,
 }
 
 /// What of this direction is sent. CONTINUE_AND_REPLACE changes it.
@@ -27,6 +31,9 @@ pub(super) struct Side {
 struct Mode {
     headers: bool,
     body: BodyMode,
+    /// The body passes, unless it is all there when the headers are answered: then it is sent as a whole. What becomes
+    /// of GRPC in Envoy, which knows the mode by name only.
+    whole_if_there: bool,
     trailers: bool,
     /// STREAMED body does not wait for the headers reply.
     early: bool,
@@ -51,7 +58,7 @@ struct Mode {
 ///                                      +--> Collect --over the limit--> Partial --reply--> Idle, mode NONE
 ///                                      |   (BUFFERED_PARTIAL; what fits is Whole at its end)
 ///                                      +--> Duplex --end of stream, trailers reply--> Done, or Discard till the end
-///                                      |   (FULL_DUPLEX_STREAMED)
+///                                      |   (FULL_DUPLEX_STREAMED; GRPC as well, from GrpcHeaders to Grpc, and to Idle when drained)
 ///                                      +--CONTINUE_AND_REPLACE with a body--> Replaced --end--> Done
 ///
 ///  any --processing is over--> Pass        any --local reply, reset--> Cut
@@ -76,6 +83,10 @@ pub(super) enum Phase {
     Chunks(Chunks),
     /// FULL_DUPLEX_STREAMED: what comes goes to the processor, what it gives goes on.
     Duplex(Duplex),
+    /// GRPC: a headers reply is owed, and after it whatever the processor makes of the messages.
+    GrpcHeaders(Held, Box<Messages>),
+    /// GRPC: messages go to the processor, what it gives goes on.
+    Grpc(Box<Messages>),
     /// A trailers reply is owed.
     Trailers(Held),
     /// The processor has replaced the body: what is left of the original is discarded.
@@ -115,16 +126,16 @@ pub(super) enum Unanswered {
 impl Mode {
     fn new(direction: Direction, mode: &ProcessingMode, options: &Options) -> Self {
         let headers = mode.headers(direction);
-        let body = mode.body(direction);
-        let body = if body == BodyMode::Grpc { BodyMode::None } else { body };
+        let body = options.profile.body(mode.body(direction));
         let changes_length = match body {
-            BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed => true,
+            BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed | BodyMode::Grpc => true,
             BodyMode::Buffered => !headers,
-            BodyMode::None | BodyMode::Grpc => false,
+            BodyMode::None => false,
         };
         Self {
             headers,
             body,
+            whole_if_there: body != mode.body(direction),
             // Without them the processor could not know where the body ends.
             trailers: mode.trailers(direction) || body == BodyMode::FullDuplexStreamed,
             early: body == BodyMode::Streamed && options.send_body_without_waiting_for_header_response,
@@ -137,7 +148,15 @@ impl Side {
     pub(super) fn new(direction: Direction, config: &Config) -> Self {
         let options = config.options();
         let mode = Mode::new(direction, &options.processing_mode, options);
-        Self { direction, order: Order::Start, mode, phase: Phase::Start, out: Out::default(), full: false }
+        Self {
+            direction,
+            order: Order::Start,
+            mode,
+            phase: Phase::Start,
+            out: Out::default(),
+            full: false,
+            drain_wanted: false,
+        }
     }
 
     /// The processor changes the mode, in time for what has not been decided yet. What FULL_DUPLEX_STREAMED has sent
@@ -149,12 +168,14 @@ impl Side {
             Phase::Start => self.mode = mode,
             Phase::Headers(held) if self.mode.body != BodyMode::FullDuplexStreamed => {
                 let duplex = mode.body == BodyMode::FullDuplexStreamed;
+                let grpc = mode.body == BodyMode::Grpc;
                 // A whole body is sent whole, and checked against its length.
-                if mode.drop_length && (duplex && held.has_more() || !ended) {
+                if mode.drop_length && ((duplex || grpc) && held.has_more() || !ended) {
                     held.drop_length();
                     self.mode.drop_length = true;
                 }
                 (self.mode.body, self.mode.trailers) = (mode.body, mode.trailers);
+                self.mode.whole_if_there = mode.whole_if_there;
                 if duplex && held.has_data {
                     let end = ended && held.trailers.is_none();
                     cx.tell_body(self.direction, held.give_body(), end);
@@ -171,6 +192,8 @@ impl Side {
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Duplex(_)
+            | Phase::GrpcHeaders(..)
+            | Phase::Grpc(_)
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
@@ -187,7 +210,7 @@ impl Side {
 
     /// Whether a headers reply is owed.
     pub(super) const fn waits_for_headers(&self) -> bool {
-        matches!(self.phase, Phase::Headers(_) | Phase::Early(..))
+        matches!(self.phase, Phase::Headers(_) | Phase::Early(..) | Phase::GrpcHeaders(..))
     }
 
     /// Whether the headers wait for their answer in a mode from which Envoy goes to FULL_DUPLEX_STREAMED.
@@ -228,6 +251,12 @@ impl Side {
                     self.out.trailers(trailers);
                 }
             }
+            Phase::GrpcHeaders(mut held, messages) => {
+                held.keep_true_length();
+                held.release(&mut self.out, false);
+                messages.release(&mut self.out);
+            }
+            Phase::Grpc(messages) => messages.release(&mut self.out),
             Phase::Replaced => self.phase = Phase::Replaced,
             Phase::Discard => self.phase = Phase::Discard,
             Phase::Cut(_) => self.phase = Phase::Cut(Unanswered::Nothing),
@@ -240,7 +269,7 @@ impl Side {
         self.out.clear();
         self.phase = Phase::Cut(match &self.phase {
             Phase::Headers(_) if self.mode.body == BodyMode::FullDuplexStreamed => Unanswered::Duplex,
-            Phase::Duplex(_) => Unanswered::Duplex,
+            Phase::Duplex(_) | Phase::GrpcHeaders(..) | Phase::Grpc(_) => Unanswered::Duplex,
             Phase::Headers(_) => Unanswered::Headers,
             Phase::Early(_, chunks) => Unanswered::Early(chunks.len()),
             Phase::Whole(_) | Phase::Partial(_) => Unanswered::Bodies(1),
@@ -262,6 +291,7 @@ impl Side {
         match &self.phase {
             Phase::Headers(held) => self.mode.body == BodyMode::FullDuplexStreamed && held.has_data,
             Phase::Duplex(duplex) => duplex.sent,
+            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.is_away(),
             Phase::Start
             | Phase::Early(..)
             | Phase::Idle
@@ -279,8 +309,8 @@ impl Side {
     }
 
     /// Whether the source has given nothing yet.
-    pub(super) const fn is_untouched(&self) -> bool {
-        matches!(self.phase, Phase::Start)
+    pub(super) fn is_untouched(&self) -> bool {
+        self.order == Order::Start && !self.is_cut()
     }
 
     pub(super) const fn is_cut(&self) -> bool {
@@ -308,6 +338,8 @@ impl Side {
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Duplex(_)
+            | Phase::GrpcHeaders(..)
+            | Phase::Grpc(_)
             | Phase::Trailers(_)
             | Phase::Cut(Unanswered::Headers | Unanswered::Early(_) | Unanswered::Bodies(_) | Unanswered::Trailers) => {
                 false
@@ -317,7 +349,30 @@ impl Side {
 
     /// Whether more body may come.
     pub(super) fn wants(&self) -> bool {
-        !self.full && self.order != Order::Ended && !self.is_cut()
+        let blocked = match &self.phase {
+            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.is_blocked(),
+            Phase::Start
+            | Phase::Headers(_)
+            | Phase::Early(..)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Partial(_)
+            | Phase::Chunks(_)
+            | Phase::Duplex(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(_) => false,
+        };
+        !blocked && self.has_room() && self.order != Order::Ended && !self.is_cut()
+    }
+
+    /// Whether less than the limit is held.
+    pub(super) const fn has_room(&self) -> bool {
+        !self.full
     }
 
     /// Compares what is held, and what waits for the stream, with the limit: reading stops above it and resumes at
@@ -329,6 +384,7 @@ impl Side {
             Phase::Headers(held) | Phase::Collect(held) | Phase::Whole(held) | Phase::Trailers(held) => held.bytes(),
             Phase::Partial(partial) => partial.first.bytes() + partial.rest.bytes(),
             Phase::Early(_, chunks) | Phase::Chunks(chunks) => chunks.bytes(),
+            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.bytes(),
             Phase::Start
             | Phase::Idle
             | Phase::Duplex(_)

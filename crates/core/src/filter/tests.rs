@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::side::Phase;
 use super::{Effect, Filter, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use crate::headers::{Headers, Name, Value};
-use crate::wire::{Common, Immediate, Reply};
-use crate::{BodyMode, Config, Direction, Options, Stats};
+use crate::wire::{Common, Immediate, Marks, Reply};
+use crate::{BodyMode, Config, Direction, Options, Profile, Stats};
 
 /// What can happen to a side.
-const INPUTS: [&str; 20] = [
+const INPUTS: [&str; 23] = [
     "headers",
     "headers, end",
     "data",
@@ -28,6 +28,9 @@ const INPUTS: [&str; 20] = [
     "immediate response",
     "timeout override",
     "no reply at all",
+    "drain complete",
+    "drain request",
+    "request_drain",
     "stream ends OK",
     "stream fails",
     "deadline",
@@ -37,7 +40,7 @@ const INPUTS: [&str; 20] = [
 ];
 
 /// How a phase is reached: the body mode, whether trailers are sent, and the inputs.
-const PHASES: [(&str, BodyMode, bool, &[&str]); 34] = [
+const PHASES: [(&str, BodyMode, bool, &[&str]); 41] = [
     ("Start", BodyMode::None, false, &[]),
     ("Headers, NONE", BodyMode::None, false, &["headers", "data"]),
     ("Headers, header-only", BodyMode::None, false, &["headers, end"]),
@@ -65,6 +68,13 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 34] = [
     ("Duplex, trailers sent", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "trailers"]),
     ("Discard", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "streamed reply, end"]),
     ("Cut, full duplex", BodyMode::FullDuplexStreamed, true, &["headers", "headers reply", "data", "cut"]),
+    ("GrpcHeaders", BodyMode::Grpc, true, &["headers"]),
+    ("GrpcHeaders, message sent", BodyMode::Grpc, true, &["headers", "data"]),
+    ("Grpc", BodyMode::Grpc, true, &["headers", "headers reply"]),
+    ("Grpc, message sent", BodyMode::Grpc, true, &["headers", "headers reply", "data"]),
+    ("Grpc, trailers sent", BodyMode::Grpc, true, &["headers", "headers reply", "data", "trailers"]),
+    ("Grpc, draining", BodyMode::Grpc, true, &["headers", "headers reply", "data", "drain request"]),
+    ("Grpc, stopped", BodyMode::Grpc, true, &["headers", "headers reply", "data", "request_drain"]),
     ("Early", BodyMode::Streamed, true, &["headers", "data"]),
     ("Early, cut", BodyMode::Streamed, true, &["headers", "data", "cut"]),
     ("Trailers", BodyMode::None, true, &["headers", "headers reply", "trailers"]),
@@ -131,9 +141,24 @@ fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     assert_eq!(bench.filter.poll_send(), None);
 }
 
-const ALL: [&str; 15] = [
-    "Start", "Headers", "Idle", "Collect", "Whole", "Partial", "Chunks", "Trailers", "Replaced", "Pass", "Done", "Cut",
-    "Duplex", "Discard", "Early",
+const ALL: [&str; 17] = [
+    "Start",
+    "Headers",
+    "Idle",
+    "Collect",
+    "Whole",
+    "Partial",
+    "Chunks",
+    "Trailers",
+    "Replaced",
+    "Pass",
+    "Done",
+    "Cut",
+    "Duplex",
+    "Discard",
+    "Early",
+    "GrpcHeaders",
+    "Grpc",
 ];
 
 /// The compiler asks for a name here, and [`ALL`] for a row, when a phase is added.
@@ -154,6 +179,8 @@ fn name(phase: &Phase) -> &'static str {
         Phase::Early(..) => ALL[14],
         Phase::Duplex(_) => ALL[12],
         Phase::Discard => ALL[13],
+        Phase::GrpcHeaders(..) => ALL[15],
+        Phase::Grpc(_) => ALL[16],
     }
 }
 
@@ -169,12 +196,15 @@ impl Bench {
         let mut options =
             Options { max_message_timeout: Duration::from_secs(1), buffer_limit: LIMIT, ..Options::default() };
         options.send_body_without_waiting_for_header_response = early;
+        if body == BodyMode::Grpc {
+            options.profile = Profile::Strict;
+        }
         let mode = &mut options.processing_mode;
         match direction {
             Direction::Request => (mode.request_body, mode.request_trailers) = (body, trailers),
             Direction::Response => {
                 (mode.response_body, mode.response_trailers) = (body, trailers);
-                mode.request_body = BodyMode::Streamed;
+                mode.request_body = if body == BodyMode::Grpc { BodyMode::None } else { BodyMode::Streamed };
             }
         }
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -202,7 +232,8 @@ impl Bench {
                 bench.filter.balance();
             }
         };
-        let data = || Bytes::from_static(b"abc");
+        let grpc = matches!(self.filter.side(direction).body_mode(), BodyMode::Grpc);
+        let data = || Bytes::from_static(if grpc { b"\0\0\0\0\x03abc" } else { b"abc" });
         match input {
             "headers" => self.http(direction, HttpEvent::Headers(headers(direction), false)),
             "headers, end" => self.http(direction, HttpEvent::Headers(headers(direction), true)),
@@ -227,6 +258,20 @@ impl Bench {
             "reply of the other direction" => reply(self, Reply::Trailers(direction.opposite(), None)),
             "immediate response" => reply(self, Reply::Immediate(Box::new(immediate()))),
             "timeout override" => reply(self, Reply::Timeout(Some(Duration::from_millis(500)))),
+            "drain complete" => {
+                let marks = Marks { drain_complete: true, ..Marks::default() };
+                let body = crate::wire::BodyChange::Streamed(Bytes::new(), false);
+                reply(self, Reply::Body(direction, Common { body, marks, ..Common::default() }));
+            }
+            "drain request" | "request_drain" => {
+                let mut message = crate::wire::ReplyMessage::default();
+                match (input, direction) {
+                    ("request_drain", _) => message.request_drain = true,
+                    (_, Direction::Request) => message.request_drain_requests = true,
+                    (_, Direction::Response) => message.request_drain_responses = true,
+                }
+                self.filter.handle_stream(self.start, StreamEvent::Reply(Box::new(message)));
+            }
             "no reply at all" => reply(self, Reply::Unknown),
             "stream ends OK" => self.filter.handle_stream(self.start, StreamEvent::Closed(Ok(()))),
             "stream fails" => {
@@ -268,7 +313,9 @@ impl Bench {
         while let Some(part) = self.filter.poll_forward(self.direction) {
             let (part, end) = match &part {
                 Forward::Headers(_, end) => ("headers", *end),
-                Forward::Data(data, end) => (std::str::from_utf8(data).unwrap(), *end),
+                Forward::Data(data, end) => {
+                    (std::str::from_utf8(data).unwrap().trim_start_matches(['\0', '\x03']), *end)
+                }
                 Forward::Trailers(_) => ("trailers", false),
             };
             write!(text, " forward({part}{})", if end { "!" } else { "" }).unwrap();
@@ -317,7 +364,7 @@ impl Bench {
 fn headers(direction: Direction) -> Headers {
     let entries: &[(&str, &str)] = match direction {
         Direction::Request => &[(":method", "POST"), (":path", "/")],
-        Direction::Response => &[(":status", "200")],
+        Direction::Response => &[(":status", "200"), ("content-type", "application/grpc")],
     };
     entries.iter().map(|(n, v)| (Name::parse(n.as_bytes()).unwrap(), Value::parse(v.as_bytes()).unwrap())).collect()
 }

@@ -12,6 +12,7 @@ mod duplex;
 mod early;
 mod exchange;
 mod forward_rules;
+mod grpc;
 mod immediate;
 mod mode_override;
 mod mutations;
@@ -59,6 +60,7 @@ fn mode(text: &str) -> Scenario {
                 "BU" => BodyMode::Buffered,
                 "BP" => BodyMode::BufferedPartial,
                 "FD" => BodyMode::FullDuplexStreamed,
+                "GR" => BodyMode::Grpc,
                 "ST" => BodyMode::Streamed,
                 other => panic!("body mode {other:?}"),
             };
@@ -73,7 +75,7 @@ fn mode(text: &str) -> Scenario {
                 "AMO" => options.allow_mode_override = true,
                 "SBW" => options.send_body_without_waiting_for_header_response = true,
                 "FMA" => options.failure_mode_allow = true,
-                "S" | "K" | "BU" | "BP" | "ST" | "FD" => {}
+                "S" | "K" | "BU" | "BP" | "ST" | "FD" | "GR" => {}
                 other => panic!("mode word {other:?}"),
             }
         }

@@ -33,6 +33,11 @@ fn leaves_at_second(seen: &Seen) -> Vec<(u64, StreamEvent)> {
 }
 
 rows! {
+    a_broken_length_after_failing_open_is_answered: mode("rh K rb ST FMA")
+        .options(|options| options.allow_content_length_header = true)
+        .sends(large(8, 4).into_iter().enumerate().map(|(at, (_, part))| (at as u64 * 10, part)).collect())
+        .to(at("qb", |_| vec![(0, answer("qb", crate::answers::body("xx"))), (0, answer("st", sets(&[])))]))
+        => "D 500 | U xx incomplete | > qb\"xxxx\" | 1/1/1/1 spur1 imm1 fma1";
     env_200: mode("rb ST sb ST").sends(post("hello"))
         => "D 200 hello | U hello | > qh qb!\"hello\" sh sb!\"hello\" | 1/4/4/1";
     env_201: mode("rb ST sb ST").options(|o| o.allow_content_length_header = true).sends(post("hello"))

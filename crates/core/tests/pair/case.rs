@@ -8,7 +8,7 @@ use extproc_core::config::RouteCacheAction;
 use extproc_core::headers::{Name, Value};
 use extproc_core::pair::{Begin, Legs, Pair, Processor, Script, Upstream};
 use extproc_core::rules::MutationRules;
-use extproc_core::{BodyMode, Config, Headers, LocalReply, Options, ProcessingMode, RequestKind};
+use extproc_core::{BodyMode, Config, Headers, LocalReply, Options, ProcessingMode, Profile, RequestKind};
 
 use crate::rng::Rng;
 
@@ -80,6 +80,18 @@ impl Case {
             legs: legs(rng),
             finish_early: rng.percent(20),
         }
+    }
+
+    /// Whether some answer has no deadline, so that a silent processor is waited for.
+    pub(crate) fn may_wait_forever(&self) -> bool {
+        self.filters.iter().any(|options| {
+            let mode = &options.processing_mode;
+            let endless = |body| matches!(body, BodyMode::FullDuplexStreamed | BodyMode::Grpc);
+            !matches!(options.profile, Profile::Envoy | Profile::Strict)
+                || options.allow_mode_override
+                || endless(mode.request_body)
+                || endless(mode.response_body)
+        })
     }
 
     /// The exchange with these processors, one for each filter.
@@ -226,6 +238,7 @@ fn options(rng: &mut Rng, shape: Shape) -> Options {
         status_on_error: rng.pick(&[500, 503, 400, 200]),
         max_message_timeout: rng.pick(&[Duration::ZERO, Duration::from_secs(1)]),
         disable_immediate_response: rng.percent(10),
+        send_body_without_waiting_for_header_response: rng.percent(20),
         // With it, a length that does not fit a changed body is an error.
         allow_content_length_header: shape.small_limits && rng.percent(5),
         route_cache_action: rng.pick(&[RouteCacheAction::Default, RouteCacheAction::Clear, RouteCacheAction::Retain]),

@@ -7,7 +7,7 @@ use extproc_core::filter::GrpcStatus;
 use extproc_core::pair::{Processor, Replies};
 use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::Request;
-use extproc_proto::processing_response::Response;
+use extproc_proto::processing_response::{Response, ServerWindowUpdate};
 use extproc_proto::prost_types;
 use extproc_proto::{
     BodyMutation, BodyResponse, CommonResponse, GrpcStatus as GrpcCode, HeaderMutation, HeaderValue, HeaderValueOption,
@@ -106,6 +106,15 @@ impl Faulty {
             });
         }
         if rng.percent(10) {
+            response.request_drain = rng.percent(30);
+            response.request_drain_requests = rng.percent(50);
+            response.request_drain_responses = rng.percent(50);
+            response.server_window_update = rng.percent(50).then(|| ServerWindowUpdate {
+                window_increment_downstream_to_sidestream: rng.pick(&[0, 1, -5, i64::MAX]),
+                window_increment_upstream_to_sidestream: rng.pick(&[0, 1, -5, i64::MIN]),
+            });
+        }
+        if rng.percent(10) {
             response.dynamic_metadata = Some(prost_types::Struct::default());
         }
         replies.send(response);
@@ -146,7 +155,7 @@ impl Processor for Faulty {
     }
 
     fn message(&mut self, message: ProcessingRequest, replies: &mut Replies) {
-        let right = right(&message);
+        let Some(right) = right(&message) else { return };
         if self.rng.percent(40) {
             // Together with the way there and back less than the timeout of 200 ms.
             replies.wait(Duration::from_millis(self.rng.below(100) as u64));
@@ -175,15 +184,15 @@ fn plain(response: Response) -> ProcessingResponse {
 }
 
 /// The reply of the kind that the message asks for, without a change.
-fn right(message: &ProcessingRequest) -> Response {
-    match message.request.as_ref().unwrap() {
+fn right(message: &ProcessingRequest) -> Option<Response> {
+    Some(match message.request.as_ref()? {
         Request::RequestHeaders(_) => Response::RequestHeaders(HeadersResponse::default()),
         Request::ResponseHeaders(_) => Response::ResponseHeaders(HeadersResponse::default()),
         Request::RequestBody(_) => Response::RequestBody(BodyResponse::default()),
         Request::ResponseBody(_) => Response::ResponseBody(BodyResponse::default()),
         Request::RequestTrailers(_) => Response::RequestTrailers(TrailersResponse::default()),
         Request::ResponseTrailers(_) => Response::ResponseTrailers(TrailersResponse::default()),
-    }
+    })
 }
 
 fn any_kind(rng: &mut Rng) -> Response {
@@ -228,7 +237,9 @@ fn body_mutation(rng: &mut Rng) -> Option<Mutation> {
         2 => Some(Mutation::StreamedResponse(StreamedBodyResponse {
             body: body(rng),
             end_of_stream: rng.percent(50),
-            ..StreamedBodyResponse::default()
+            end_of_stream_without_message: rng.percent(10),
+            grpc_message_compressed: rng.percent(10),
+            drain_complete: rng.percent(10),
         })),
         _ => Some(Mutation::Body(body(rng))),
     }

@@ -11,6 +11,7 @@ mod anything;
 mod case;
 mod faulty;
 mod found;
+mod grpc;
 mod mutator;
 mod properties;
 mod rng;
@@ -21,9 +22,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use case::{Case, Shape};
+use extproc_core::config::FlowControl;
 use extproc_core::pair::{Ending, Entry, Outcome, Processor, Seen, WithSession};
 use extproc_core::rules::MutationRules;
-use extproc_core::{BodyMode, Direction, Headers, Stats};
+use extproc_core::{BodyMode, Direction, Headers, Profile, Stats};
 use faulty::{Faulty, Kind};
 use mutator::Mutator;
 use properties::{check, conserved, explain, run};
@@ -135,6 +137,24 @@ fn no_byte_is_lost_or_doubled_by_failures() {
 fn garbage_harms_nobody() {
     exchanges(25_000, |rng| {
         let case = Case::random(rng, WILD);
+        run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
+    });
+}
+
+#[test]
+fn garbage_harms_nobody_under_any_profile_and_mode() {
+    exchanges(15_000, |rng| {
+        let mut case = Case::random(rng, WILD);
+        for options in &mut case.filters {
+            options.profile = rng.pick(&Profile::ALL);
+            let modes = [BodyMode::FullDuplexStreamed, BodyMode::Grpc, options.processing_mode.request_body];
+            options.processing_mode.request_body = rng.pick(&modes);
+            options.processing_mode.response_body = rng.pick(&modes);
+            options.processing_mode.request_trailers = true;
+            options.processing_mode.response_trailers = true;
+            options.allow_mode_override = rng.percent(50);
+            options.grpc_flow_control = rng.pick(&[FlowControl::Auto, FlowControl::Required, FlowControl::Off]);
+        }
         run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
     });
 }

@@ -148,7 +148,7 @@ words! {
         BufferedPartial = "BUFFERED_PARTIAL",
         /// Sent chunk by chunk; answers are independent of the chunks.
         FullDuplexStreamed = "FULL_DUPLEX_STREAMED",
-        /// Sent by gRPC messages.
+        /// Not sent, as in Envoy 1.40.
         Grpc = "GRPC",
     }
 }
@@ -318,7 +318,7 @@ impl ExtProc {
         ];
         for (position, trial) in trials {
             if let Err(error) = extproc_core::Config::new(trial) {
-                problems.push(position, explained(&error));
+                problems.push(position, error.to_string());
             }
         }
         if problems.0.is_empty()
@@ -326,18 +326,6 @@ impl ExtProc {
         {
             problems.push(self.name.as_ref().and_then(|it| it.position), error.to_string());
         }
-    }
-}
-
-/// The core's words, with the names of this format.
-fn explained(error: &extproc_core::ConfigError) -> String {
-    match error {
-        extproc_core::ConfigError::BodyMode { field, mode } => {
-            let key = field.rsplit('.').next().unwrap_or(field);
-            let mode = BodyMode::from(*mode).word();
-            format!("`{key}: {mode}` is not supported yet; use another one")
-        }
-        other => other.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Duplex, Phase, Side};
 use crate::filter::fail::Cause;
+use crate::filter::grpc::Messages;
 use crate::filter::held::{Chunks, Held, Partial};
 use crate::filter::link::Cx;
 use crate::filter::order::Order;
@@ -17,17 +18,28 @@ impl Side {
         match event {
             HttpEvent::Headers(headers, end) => self.on_headers(cx, headers, end),
             HttpEvent::Data(data, end) => return self.on_data(cx, data, end),
-            HttpEvent::Trailers(trailers) => self.on_trailers(cx, trailers),
+            HttpEvent::Trailers(trailers) => {
+                if matches!(self.phase, Phase::GrpcHeaders(..) | Phase::Grpc(_)) {
+                    return self.on_trailers_behind_messages(cx, trailers);
+                }
+                self.on_trailers(cx, trailers);
+            }
         }
         Ok(())
     }
 
     fn on_headers(&mut self, cx: &mut Cx<'_>, mut headers: Headers, end: EndStream) {
         match self.phase {
+            // Nothing can be sent any more, and the processor has nothing of this direction.
+            Phase::Start if cx.link.draining => {
+                self.out.headers(headers, end);
+                self.phase = if end { Phase::Done } else { Phase::Pass };
+            }
             Phase::Start => {
+                self.leave_grpc_for_other_responses(&headers);
                 if self.mode.headers {
                     let message = wire::headers_message(self.direction, &headers, end, cx.config);
-                    if self.mode.body == BodyMode::FullDuplexStreamed {
+                    if matches!(self.mode.body, BodyMode::FullDuplexStreamed | BodyMode::Grpc) {
                         cx.tell(message);
                     } else {
                         cx.send(self.direction, message);
@@ -37,16 +49,25 @@ impl Side {
                 if self.mode.drop_length && !end {
                     headers.remove("content-length");
                 }
+                let grpc = (self.mode.body == BodyMode::Grpc && !end).then(|| Box::new(Messages::new(&headers)));
                 if self.mode.headers {
-                    self.phase = Phase::Headers(Held::of_headers(headers));
+                    let held = Held::of_headers(headers);
+                    self.phase = match grpc {
+                        Some(messages) => Phase::GrpcHeaders(held, messages),
+                        None => Phase::Headers(held),
+                    };
                 } else {
                     self.forward_headers(headers, end);
                     self.phase = match self.mode.body {
                         _ if end => Phase::Done,
+                        BodyMode::Grpc => Phase::Grpc(grpc.unwrap_or_default()),
                         BodyMode::Buffered | BodyMode::BufferedPartial => Phase::Collect(Held::default()),
                         BodyMode::FullDuplexStreamed => Phase::Duplex(Duplex::default()),
-                        BodyMode::None | BodyMode::Streamed | BodyMode::Grpc => Phase::Idle,
+                        BodyMode::None | BodyMode::Streamed => Phase::Idle,
                     };
+                }
+                if self.drain_wanted {
+                    self.drain(cx);
                 }
             }
             Phase::Pass => {
@@ -61,6 +82,8 @@ impl Side {
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Duplex(_)
+            | Phase::GrpcHeaders(..)
+            | Phase::Grpc(_)
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
@@ -88,6 +111,7 @@ impl Side {
                 duplex.sent = true;
                 cx.tell_body(self.direction, data, end);
             }
+            Phase::GrpcHeaders(..) | Phase::Grpc(_) => return self.on_messages(cx, data, end),
             Phase::Headers(held) if self.mode.early => {
                 let (held, mut chunks) = (std::mem::take(held), Chunks::default());
                 self.send_chunk(cx, &mut chunks, data, end);
@@ -182,7 +206,12 @@ impl Side {
                 self.phase = Phase::Done;
             }
             Phase::Cut(_) => {}
-            Phase::Start | Phase::Whole(_) | Phase::Trailers(_) | Phase::Done => {
+            Phase::Start
+            | Phase::Whole(_)
+            | Phase::GrpcHeaders(..)
+            | Phase::Grpc(_)
+            | Phase::Trailers(_)
+            | Phase::Done => {
                 debug_assert!(false, "trailers come between headers and end");
             }
         }
@@ -219,7 +248,7 @@ impl Side {
     /// Nothing but trailers can still be asked about: sends them, or lets everything go.
     pub(super) fn send_trailers_or_release(&mut self, cx: &mut Cx<'_>, held: Held) {
         match &held.trailers {
-            Some(trailers) if self.mode.trailers => {
+            Some(trailers) if self.mode.trailers && !cx.link.draining => {
                 cx.send(self.direction, wire::trailers_message(self.direction, trailers, cx.config));
                 self.phase = Phase::Trailers(held);
             }

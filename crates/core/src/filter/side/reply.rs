@@ -23,7 +23,8 @@ impl Side {
         let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
         let ended = self.order == Order::Ended;
         match &mut self.phase {
-            Phase::Headers(held) | Phase::Early(held, _) => {
+            Phase::GrpcHeaders(..) if reply.replace => Err(Violation::UnexpectedReplace.into()),
+            Phase::Headers(held) | Phase::Early(held, _) | Phase::GrpcHeaders(held, _) => {
                 cx.accept(self.direction);
                 let duplex = self.mode.body == BodyMode::FullDuplexStreamed;
                 if reply.replace && !matches!(reply.body, BodyChange::Replace(_)) && duplex && held.has_data {
@@ -36,7 +37,9 @@ impl Side {
                 if let Some(headers) = &mut held.headers {
                     cx.mutate(headers, reply.mutation, scope)?;
                 }
-                if self.mode.body == BodyMode::None || reply.replace || ended && !held.has_data {
+                let no_body = ended && !held.has_data && self.mode.body != BodyMode::Grpc;
+                let unsent = self.mode.body == BodyMode::None && !self.mode.whole_if_there;
+                if unsent || reply.replace || no_body {
                     held.keep_true_length();
                 }
                 if self.direction == Direction::Request {
@@ -58,7 +61,7 @@ impl Side {
                     self.phase = Phase::Chunks(chunks);
                     cx.expect_answer(self.direction);
                 } else {
-                    self.proceed(cx, held);
+                    self.proceed(cx, held)?;
                     if let (Some((data, end)), Phase::Duplex(_)) = (first_piece, &self.phase) {
                         self.out.data(data, end);
                         if end {
@@ -90,6 +93,7 @@ impl Side {
             | Phase::Partial(_)
             | Phase::Chunks(_)
             | Phase::Duplex(_)
+            | Phase::Grpc(_)
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
@@ -115,6 +119,7 @@ impl Side {
             Phase::Whole(_) => self.on_whole_reply(cx, reply),
             Phase::Partial(_) => self.on_partial_reply(cx, reply),
             Phase::Duplex(_) => self.on_duplex_reply(cx, reply.body),
+            Phase::Grpc(_) => self.on_message_reply(cx, reply),
             Phase::Cut(Unanswered::Duplex) => {
                 cx.accept(self.direction);
                 Ok(true)
@@ -159,6 +164,7 @@ impl Side {
             Phase::Start
             | Phase::Headers(_)
             | Phase::Early(..)
+            | Phase::GrpcHeaders(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Trailers(_)
@@ -179,6 +185,7 @@ impl Side {
     ) -> Result<Last, Cause> {
         let scope = self.scope(cx, Part::Trailers);
         match &mut self.phase {
+            Phase::Grpc(_) => self.on_trailers_reply_behind_messages(cx, mutation),
             Phase::Trailers(held) => {
                 cx.accept(self.direction);
                 if let Some(trailers) = &mut held.trailers {
@@ -219,6 +226,7 @@ impl Side {
             Phase::Start
             | Phase::Headers(_)
             | Phase::Early(..)
+            | Phase::GrpcHeaders(..)
             | Phase::Idle
             | Phase::Collect(_)
             | Phase::Whole(_)
@@ -353,7 +361,7 @@ impl Side {
     /// In FULL_DUPLEX_STREAMED a streamed one is the first piece, which is given back.
     fn read_body_in_headers_reply(&self, cx: &Cx<'_>, reply: &mut Common) -> Option<(Bytes, bool)> {
         let honoured = cx.config.options().profile.body_in_headers_response() == Misplaced::Honoured;
-        if reply.replace || !honoured || self.is_header_only() {
+        if reply.replace || !honoured || self.is_header_only() || self.mode.body == BodyMode::Grpc {
             return None;
         }
         match std::mem::take(&mut reply.body) {
@@ -366,26 +374,30 @@ impl Side {
         }
     }
 
-    fn end_duplex(&mut self) {
+    pub(super) fn end_duplex(&mut self) {
         self.phase = if self.order == Order::Ended { Phase::Done } else { Phase::Discard };
     }
 
     /// After the headers reply: the body and the trailers are next, as far as they are there and wanted.
-    fn proceed(&mut self, cx: &mut Cx<'_>, mut held: Held) {
-        if self.mode.body == BodyMode::FullDuplexStreamed && (self.order != Order::Ended || held.has_more()) {
+    fn proceed(&mut self, cx: &mut Cx<'_>, mut held: Held) -> Result<(), Cause> {
+        let more = self.order != Order::Ended || held.has_more();
+        if matches!(self.phase, Phase::GrpcHeaders(..)) || self.mode.body == BodyMode::Grpc && more {
+            return self.proceed_with_messages(cx, held);
+        }
+        if self.mode.body == BodyMode::FullDuplexStreamed && more {
             if let Some(headers) = held.headers.take() {
                 self.forward_headers(headers, false);
             }
             self.phase = Phase::Duplex(Duplex { sent: held.has_data, trailers: held.trailers.take() });
-            return;
+            return Ok(());
         }
         if self.order == Order::Ended {
-            if held.has_data && self.mode.body != BodyMode::None {
+            if held.has_data && (self.mode.body != BodyMode::None || self.mode.whole_if_there) {
                 self.send_whole(cx, held);
             } else {
                 self.send_trailers_or_release(cx, held);
             }
-            return;
+            return Ok(());
         }
         match self.mode.body {
             BodyMode::BufferedPartial if held.bytes() > cx.config.options().buffer_limit => self.send_partial(cx, held),
@@ -401,8 +413,12 @@ impl Side {
                     self.phase = Phase::Chunks(chunks);
                 }
             }
-            BodyMode::None | BodyMode::FullDuplexStreamed | BodyMode::Grpc => self.release(held),
+            BodyMode::None | BodyMode::FullDuplexStreamed | BodyMode::Grpc => {
+                held.keep_true_length();
+                self.release(held);
+            }
         }
+        Ok(())
     }
 
     /// CONTINUE_AND_REPLACE: nothing more of this direction is processed.
