@@ -137,13 +137,7 @@ impl Args {
     fn make(&self) -> Outcome<Vec<(&'static str, Made)>> {
         let file = self.settings_file.as_deref().map(settings::read).transpose()?.unwrap_or_default();
         let given = self.given()?;
-        let served = |setting: &Setting| self.names.iter().any(|sample| sample.name == setting.sample);
-        if let Some(other) = given.iter().find(|setting| !served(setting)) {
-            return Err(Failure::usage(format!(
-                "--set {}...: that sample is not among those that are run",
-                other.sample
-            )));
-        }
+        registry::check(&self.names, &given)?;
         let on_error = self.on_error.map(|policy| match policy {
             ErrorPolicy::Fail => OnError::Fail,
             ErrorPolicy::Skip => OnError::Skip,

@@ -27,6 +27,7 @@ use crate::failure::{Failure, Outcome};
 use crate::peer;
 use crate::sample::Reveal;
 use crate::sample::registry::{self, Made, Sample};
+use crate::sample::settings::Setting;
 use case::Case;
 use report::Counts;
 
@@ -67,6 +68,9 @@ pub(crate) struct Args {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
+    /// A setting of a sample in this process; extproc serve --list NAME tells them
+    #[arg(long = "set", value_name = "SAMPLE.KEY=VALUE", requires = "sample")]
+    settings: Vec<Setting>,
     /// Write the results as JUnit XML, too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -99,7 +103,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     };
     let processor = match &args.target.target {
         Some(address) => peer::connect(address, &args.tls).await?,
-        None => Processor::in_process(samples(&args.target.sample)?),
+        None => Processor::in_process(samples(&args.target.sample, &args.settings)?),
     };
     let settings = run::Settings {
         timeout: args.timeout,
@@ -121,10 +125,11 @@ pub(crate) async fn run(args: Args) -> Outcome {
     if Counts::of(&ran).failed > 0 { Err(Failure::Differs) } else { Ok(()) }
 }
 
-/// A chain of samples with their usual settings.
-fn samples(names: &[&Sample]) -> Outcome<Vec<BoxProcessor>> {
+/// A chain of samples as the settings say.
+fn samples(names: &[&'static Sample], given: &[Setting]) -> Outcome<Vec<BoxProcessor>> {
+    registry::check(names, given)?;
     let reveal = Reveal::from_env()?;
-    let made = names.iter().map(|sample| match sample.make(&[], &[], &reveal)? {
+    let made = names.iter().map(|sample| match sample.make(&[], given, &reveal)? {
         Made::Processor(processor) => Ok(processor),
         Made::Raw(_) => Err(Failure::usage(format!(
             "{0} speaks the protocol itself and cannot run in this process; serve it: extproc serve {0}",

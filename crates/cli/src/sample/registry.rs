@@ -12,7 +12,7 @@ use super::{
     GrpcRewrite, Headers, Idempotency, JsonMask, Jwt, Logger, Noop, Normalise, Redirect, Reveal, Rewrite, Timer,
     Trivial, Upper, Waf, decorated, sink,
 };
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// A sample that `extproc serve` runs by its name.
 #[derive(Debug)]
@@ -300,6 +300,16 @@ pub(crate) fn list() -> String {
     }
     text.push_str("\nSettings of a sample: extproc serve --list NAME\n");
     text
+}
+
+/// That a setting is for a sample that is not run is a mistake.
+pub(crate) fn check(names: &[&'static Sample], given: &[Setting]) -> Outcome {
+    match given.iter().find(|setting| !names.iter().any(|sample| sample.name == setting.sample)) {
+        Some(setting) => {
+            Err(Failure::usage(format!("--set {}...: that sample is not among those that are run", setting.sample)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// How clap reads a name.

@@ -143,6 +143,9 @@ async fn what_cannot_be_read_is_2_with_its_place() {
         (&["test", CASES], "--target"),
         (&["test", CASES, "--sample", "noop", "--target", "h:1"], "cannot be used"),
         (&["test", CASES, "--sample", "sink"], "serve it"),
+        (&["test", CASES, "--sample", "jwt"], "jwt.jwks-file"),
+        (&["test", CASES, "--sample", "slow", "--set", "slow.delay=now"], "write 300ms"),
+        (&["test", CASES, "--sample", "slow", "--set", "waf.rule=a=b"], "not among those"),
         (&["test", CASES, "--sample", "noop", "--parallel", "0"], "0"),
     ] {
         let output = run(args).await;

@@ -2,6 +2,9 @@
 
 use std::process::Output;
 
+use extproc_proto::external_processor_client::ExternalProcessorClient;
+use extproc_proto::processing_request::Request as Ask;
+use extproc_proto::{BodySendMode, HttpHeaders, ProcessingRequest, ProtocolConfiguration};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
@@ -252,4 +255,39 @@ async fn the_configuration_says_what_the_samples_need() {
     let output = run(&print("sink")).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("sink"), "{}", text(&output.stderr));
+}
+
+/// SIGTERM while a handler is at work: health says so at once, the handler ends its work, then the server ends.
+#[tokio::test]
+async fn py_158_an_exchange_that_runs_is_finished_within_the_grace_period() {
+    // It asks for more time when it begins: the sign that it is at work.
+    let slow = ["serve", "slow", "--listen", "127.0.0.1:0", "--grace-period", "30", "--set", "slow.extend=true"];
+    let server = Server::start(&[&slow[..], &["--set", "slow.delay=1s"]].concat()).await;
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.addr)).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let mut watched = health.watch(tonic_health::pb::HealthCheckRequest::default()).await.unwrap().into_inner();
+    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), serving);
+
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let mode = BodySendMode::Buffered.into();
+    let modes = ProtocolConfiguration { request_body_mode: mode, response_body_mode: mode, ..Default::default() };
+    let headers = HttpHeaders { end_of_stream: true, ..HttpHeaders::default() };
+    let first = ProcessingRequest {
+        request: Some(Ask::RequestHeaders(headers)),
+        protocol_config: Some(modes),
+        ..ProcessingRequest::default()
+    };
+    ask.send(first).await.unwrap();
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let mut replies = ExternalProcessorClient::new(channel).process(asked).await.unwrap().into_inner();
+    assert!(replies.message().await.unwrap().unwrap().override_message_timeout.is_some());
+
+    server.terminate().await;
+    assert_ne!(watched.message().await.unwrap().unwrap().status(), serving);
+    let reply = replies.message().await.unwrap().unwrap();
+    assert!(reply.response.is_some(), "{reply:?}");
+    drop((ask, replies, watched));
+    assert_eq!(server.end().await.code(), Some(0));
 }
