@@ -126,6 +126,8 @@ mod local_reply;
 mod open;
 mod pairs;
 mod processor;
+#[cfg(feature = "config")]
+mod registry;
 mod server;
 mod service;
 mod stages;
@@ -157,6 +159,8 @@ pub use local_reply::LocalReply;
 pub use open::Open;
 pub use pairs::{NotText, Pairs};
 pub use processor::{Noop, Processor};
+#[cfg(feature = "config")]
+pub use registry::{ChainErrors, ChainProblem, ConfiguredChain, Registry};
 pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};
