@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// How long running exchanges may go on after SIGTERM or SIGINT, in seconds
     #[arg(short, long, env = "SHUTDOWN_GRACE_PERIOD", default_value = "5", value_parser = seconds)]
     grace_period: Duration,
+    /// Where to serve metrics (/metrics) and readiness (/healthz, /readyz) over HTTP: HOST:PORT, or :PORT for all interfaces
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<Listen>,
     /// Short for --set sink.add-header=NAME:VALUE
     #[arg(long, value_name = "NAME:VALUE")]
     add_header: Option<String>,
@@ -106,30 +110,51 @@ pub(crate) async fn run(args: Args) -> Outcome {
                     "{name} speaks the protocol itself and cannot be part of a chain; run it alone"
                 )));
             }
+            #[cfg(feature = "metrics")]
+            Made::Raw(_) if args.metrics_listen.is_some() => {
+                return Err(Failure::usage(format!("{name} speaks the protocol itself and has no metrics")));
+            }
             Made::Raw(sample) => {
                 let stop = shutdown::requested()?;
                 return Ok(raw::serve(sample, name, &listen, args.grace_period, stop).await?);
             }
         }
     }
-    let place = match &listen {
+    let place = place(&listen);
+    let server = Server::new(samples).grace(args.grace_period).listen(place);
+    if let Some(DataPlane::Envoy) = args.print_config {
+        crate::text::print(format_args!("{}", server.envoy_config()));
+        return Ok(());
+    }
+    #[cfg(feature = "metrics")]
+    let server = match &args.metrics_listen {
+        Some(Listen::Unix(_)) => {
+            return Err(Failure::usage("--metrics-listen takes HOST:PORT, or :PORT for all interfaces"));
+        }
+        Some(tcp) => server.metrics_listen(self::place(tcp)),
+        None => server,
+    };
+    let bound = server.bind().await?;
+    let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
+    raw::announce(&bound.name(), &place);
+    #[cfg(feature = "metrics")]
+    if let Some(address) = bound.metrics_addr() {
+        crate::text::println(format_args!("Metrics at http://{address}/metrics"));
+    }
+    bound.serve().await?;
+    Ok(())
+}
+
+/// An address with a host.
+fn place(listen: &Listen) -> String {
+    match listen {
         // IPv6 sockets take IPv4 too; hosts without IPv6 have only the latter.
         Listen::Tcp { host, port } if host.is_empty() => match std::net::TcpListener::bind(("::", 0)) {
             Ok(_) => format!("[::]:{port}"),
             Err(_) => format!("0.0.0.0:{port}"),
         },
         other => other.to_string(),
-    };
-    let server = Server::new(samples).grace(args.grace_period).listen(place);
-    if let Some(DataPlane::Envoy) = args.print_config {
-        crate::text::print(format_args!("{}", server.envoy_config()));
-        return Ok(());
     }
-    let bound = server.bind().await?;
-    let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
-    raw::announce(&bound.name(), &place);
-    bound.serve().await?;
-    Ok(())
 }
 
 impl Args {

@@ -8,6 +8,7 @@ use extproc_proto::{BodySendMode, HttpHeaders, ProcessingRequest, ProtocolConfig
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
+use crate::http::{get, send};
 use crate::process::{Server, run, run_with, text};
 
 const ANY: &[&str] = &["--listen", "127.0.0.1:0"];
@@ -290,4 +291,24 @@ async fn py_158_an_exchange_that_runs_is_finished_within_the_grace_period() {
     assert!(reply.response.is_some(), "{reply:?}");
     drop((ask, replies, watched));
     assert_eq!(server.end().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn metrics_are_served_where_they_are_asked_for() {
+    let args = ["serve", "trivial,timer", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let mut server = Server::spawn(&args, &[]);
+    let port = server.line().await.unwrap().rsplit(' ').next().unwrap().to_owned();
+    let line = server.line().await.unwrap();
+    let place = line.strip_prefix("Metrics at http://").and_then(|it| it.strip_suffix("/metrics")).unwrap().to_owned();
+    assert_eq!(call(&format!("127.0.0.1:{port}"), &[]).await.status.code(), Some(0));
+    let answer = send(place.parse().unwrap(), get("/metrics", &[])).await;
+    let answer = text(answer.body());
+    for line in ["processor=\"TimerExtProcService\",phase=\"request_headers\"", "# EOF"] {
+        assert!(answer.contains(line), "{line}: {answer}");
+    }
+    server.terminate().await;
+    assert_eq!(server.end().await.code(), Some(0));
+
+    let output = run(&["serve", "sink", "--metrics-listen", "127.0.0.1:0"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
 }
