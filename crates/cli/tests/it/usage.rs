@@ -40,7 +40,7 @@ async fn bad_usage_is_2_and_says_what_to_do() {
         (&["call", "http://127.0.0.1:1"], "HOST:PORT"),
         (&["call", "a b:1"], "HOST:PORT"),
         (&["call", "127.0.0.1:1", "--timeout", "5"], "200ms"),
-        (&["call", "127.0.0.1:1", "--mode", "grpc"], "GRPC is not supported; use NONE"),
+        (&["call", "127.0.0.1:1", "--mode", "whole"], "full-duplex-streamed"),
         (&["call", "127.0.0.1:1", "-H", "novalue"], "name: value"),
         (&["call", "127.0.0.1:1", "-d", "@/no/such/file"], "/no/such/file"),
     ] {
