@@ -1,26 +1,31 @@
 //! One exchange seen from the processor.
 
+mod answers;
 mod call;
+mod credit;
+mod drain;
 mod edits;
 mod error;
 mod metadata;
+mod side;
+mod streamed;
 mod wire;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use call::{Answer, BodyAnswer, BodyChange, BodyModes, Call, Chunk, HeadersAnswer, ImmediateReply, Protocol};
+pub use drain::DrainForm;
 pub use edits::HeaderEdits;
 pub use error::{ApiMisuse, Violation};
-use extproc_proto::common_response::ResponseStatus;
-use extproc_proto::processing_request::Request;
-use extproc_proto::processing_response::Response;
-use extproc_proto::{
-    BodyMutation, BodyResponse, CommonResponse, HeadersResponse, HttpBody, ProcessingRequest, ProcessingResponse,
-    StreamedBodyResponse, TrailersResponse, body_mutation,
-};
-pub use metadata::{DynamicMetadata, MetadataValue};
+use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Request};
+use extproc_proto::processing_response::{Response, ServerWindowUpdate};
+use extproc_proto::{HttpBody, ProcessingRequest, ProcessingResponse};
+pub use metadata::{DynamicMetadata, MetadataMessage, MetadataValue};
 
+use self::credit::Credit;
+use self::drain::Asking;
+use self::side::{Drain, Head, Input, Side, is_chunked};
 use crate::{BodyMode, Direction};
 
 /// One exchange seen from the processor: the other end of [`Filter`](crate::filter::Filter).
@@ -44,6 +49,10 @@ pub struct Session {
     response: Side,
     /// Goes out with the next message.
     metadata: Option<DynamicMetadata>,
+    /// Goes out with the next message.
+    asking: Asking,
+    /// The data plane declared windows.
+    windows: bool,
     out: VecDeque<ProcessingResponse>,
 }
 
@@ -53,46 +62,10 @@ enum State {
     #[default]
     Fresh,
     Open,
+    /// A reply in parts is under way: what comes in is dropped.
+    Replying,
     /// Answered with an immediate reply, or the peer is gone.
     Ended,
-}
-
-/// What one direction has brought and what it is owed.
-#[derive(Debug, Default)]
-struct Side {
-    input: Input,
-    head: Head,
-    /// The mode in force; `None` while neither declared nor seen.
-    mode: Option<BodyMode>,
-    /// The mode that our last header answer asked for.
-    asked: Option<BodyMode>,
-    /// Body messages that wait for their answer, in the modes that answer each.
-    bodies_owed: usize,
-    body_answered: bool,
-    trailers_owed: bool,
-    /// The body was replaced from the header answer: what still comes of this direction is given up.
-    replaced: bool,
-    output_ended: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Input {
-    #[default]
-    Nothing,
-    Headers,
-    Body,
-    /// Ended by the headers.
-    HeadersOnly,
-    Ended,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Head {
-    /// Not sent to us, or not yet.
-    #[default]
-    Unseen,
-    Owed,
-    Answered,
 }
 
 impl Session {
@@ -114,6 +87,11 @@ impl Session {
             self.protocol = request.protocol_config.map(wire::protocol).transpose()?;
             self.request.mode = self.protocol.map(|p| p.bodies.request);
             self.response.mode = self.protocol.map(|p| p.bodies.response);
+            self.init_windows(request.flow_control_init);
+        }
+        self.update_windows(request.client_window_update)?;
+        if self.state != State::Open {
+            return Ok(Call::Nothing);
         }
         let Some(message) = request.request else { return Ok(Call::Nothing) };
         match message {
@@ -134,8 +112,15 @@ impl Session {
         wire::protocol(config)
     }
 
-    /// Takes the end of the request stream. A half-close and a reset are both normal: data planes race them.
+    /// Takes the end of the request stream. A half-close and a reset are both normal: data planes race them. Output that
+    /// waits for credit goes out: none can come any more.
     pub fn handle_end(&mut self) {
+        for direction in Direction::BOTH {
+            let waiting = self.side_mut(direction).credit.as_mut().map(|credit| credit.release());
+            for item in waiting.into_iter().flatten() {
+                self.put(direction, item);
+            }
+        }
         self.state = State::Ended;
     }
 
@@ -157,6 +142,7 @@ impl Session {
             Answer::Body(answer) => self.answer_body(direction, answer),
             Answer::Chunk(chunk) => self.answer_chunk(direction, chunk),
             Answer::Trailers(edits) => self.answer_trailers(direction, edits),
+            Answer::Drained => self.answer_drained(direction),
         }
     }
 
@@ -187,9 +173,34 @@ impl Session {
         Ok(())
     }
 
-    /// The next message for the data plane.
+    /// The next message for the data plane. Credit for what was taken in goes with it, so poll when that was dealt with;
+    /// where half a window is owed and nothing else goes out, it goes by itself.
     pub fn poll_reply(&mut self) -> Option<ProcessingResponse> {
-        self.out.pop_front()
+        let reply = self.out.pop_front();
+        let due = Direction::BOTH.into_iter().any(|d| self.side(d).credit.as_ref().is_some_and(|c| c.is_due()));
+        if (reply.is_none() && !due) || !self.windows || self.state == State::Ended {
+            return reply;
+        }
+        let mut reply = reply.unwrap_or_default();
+        let mut owed = |direction| self.side_mut(direction).credit.as_mut().map_or(0, |credit| credit.take_owed());
+        let update = ServerWindowUpdate {
+            window_increment_downstream_to_sidestream: owed(Direction::Request),
+            window_increment_upstream_to_sidestream: owed(Direction::Response),
+        };
+        reply.server_window_update = (update != ServerWindowUpdate::default()).then_some(update);
+        Some(reply)
+    }
+
+    /// How often output of this direction had to wait for credit of the data plane.
+    #[must_use]
+    pub fn stalls(&self, direction: Direction) -> u64 {
+        self.side(direction).credit.as_ref().map_or(0, |credit| credit.stalls())
+    }
+
+    /// Whether metadata was given that no message has taken along.
+    #[must_use]
+    pub const fn has_metadata(&self) -> bool {
+        self.metadata.is_some()
     }
 
     /// Whether the data plane only lets us watch: answers are not sent.
@@ -272,13 +283,34 @@ impl Session {
     /// Whether the stream can be closed now without any part of the exchange being lost or waiting for ever.
     #[must_use]
     pub fn may_close(&self) -> bool {
-        self.out.is_empty()
-            && Direction::BOTH.into_iter().all(|direction| {
-                let side = self.side(direction);
-                let done = matches!(side.input, Input::HeadersOnly | Input::Ended);
-                let whole = matches!(side.mode, Some(BodyMode::None | BodyMode::Buffered | BodyMode::BufferedPartial));
-                !side.owes() && (done || whole || side.replaced)
-            })
+        self.out.is_empty() && Direction::BOTH.into_iter().all(|direction| self.side(direction).may_close())
+    }
+
+    fn init_windows(&mut self, init: Option<FlowControlInit>) {
+        let Some(init) = init.filter(|_| !self.observing) else { return };
+        self.windows = true;
+        self.request.credit = Some(Box::new(Credit::new(
+            init.initial_window_downstream_to_sidestream,
+            init.initial_window_sidestream_to_upstream,
+        )));
+        self.response.credit = Some(Box::new(Credit::new(
+            init.initial_window_upstream_to_sidestream,
+            init.initial_window_sidestream_to_downstream,
+        )));
+    }
+
+    fn update_windows(&mut self, update: Option<ClientWindowUpdate>) -> Result<(), Violation> {
+        let Some(update) = update else { return Ok(()) };
+        for (direction, increment) in [
+            (Direction::Request, update.window_increment_sidestream_to_upstream),
+            (Direction::Response, update.window_increment_sidestream_to_downstream),
+        ] {
+            if let Some(credit) = &mut self.side_mut(direction).credit {
+                credit.grant(direction, increment)?;
+                self.flush(direction);
+            }
+        }
+        Ok(())
     }
 
     fn on_headers(&mut self, direction: Direction, message: extproc_proto::HttpHeaders) -> Result<Call, Violation> {
@@ -298,6 +330,9 @@ impl Session {
         if side.replaced {
             return Ok(Call::Nothing);
         }
+        if message.drain_complete {
+            return side.on_drained(direction, &message);
+        }
         let mode = match (side.mode, side.asked) {
             (Some(BodyMode::None), None | Some(BodyMode::None)) => return Err(Violation::UndeclaredBody(direction)),
             (Some(BodyMode::None), Some(asked)) => asked,
@@ -312,18 +347,28 @@ impl Session {
                 return Err(Violation::SecondBody(direction));
             }
             Input::Body => {}
-            Input::HeadersOnly | Input::Ended => return Err(Violation::AfterEnd(direction)),
+            Input::HeadersOnly | Input::EndedByBody | Input::Ended => return Err(Violation::AfterEnd(direction)),
         }
+        if matches!(side.drain, Drain::Heard | Drain::Done) {
+            return Err(Violation::AfterEnd(direction));
+        }
+        let grpc = mode == BodyMode::Grpc;
+        if let Some(credit) = &mut side.credit {
+            credit.set_cuts(!grpc);
+            credit.take(direction, message.body.len())?;
+        }
+        // Some data planes mark a half-close with one flag, some with both.
+        let end_stream = message.end_of_stream || (grpc && message.end_of_stream_without_message);
         side.mode = Some(mode);
-        side.input = if message.end_of_stream { Input::Ended } else { Input::Body };
+        side.input = if end_stream { Input::EndedByBody } else { Input::Body };
         if !is_chunked(mode) {
             side.bodies_owed += 1;
         }
         let chunk = Chunk {
+            without_message: grpc && message.end_of_stream_without_message && message.body.is_empty(),
+            compressed: grpc && message.grpc_message_compressed,
             data: message.body,
-            end_stream: message.end_of_stream,
-            without_message: message.end_of_stream_without_message,
-            compressed: message.grpc_message_compressed,
+            end_stream,
         };
         Ok(Call::Body { direction, chunk })
     }
@@ -335,7 +380,7 @@ impl Session {
         }
         match side.input {
             Input::Nothing | Input::Headers | Input::Body => {}
-            Input::HeadersOnly | Input::Ended => return Err(Violation::AfterEnd(direction)),
+            Input::HeadersOnly | Input::EndedByBody | Input::Ended => return Err(Violation::AfterEnd(direction)),
         }
         let trailers = wire::headers(message.trailers)?;
         side.input = Input::Ended;
@@ -343,135 +388,14 @@ impl Session {
         Ok(Call::Trailers { direction, trailers })
     }
 
-    fn answer_headers(&mut self, direction: Direction, answer: HeadersAnswer) -> Result<(), ApiMisuse> {
-        let side = self.side_mut(direction);
-        if side.head != Head::Owed {
-            return Err(ApiMisuse::NotOwed(direction));
-        }
-        if answer.replace.is_some() && side.input != Input::HeadersOnly && side.mode.is_some_and(is_chunked) {
-            return Err(ApiMisuse::NoReplace(direction));
-        }
-        side.head = Head::Answered;
-        side.replaced = answer.replace.is_some();
-        if let Some(ask) = answer.ask {
-            for direction in Direction::BOTH {
-                self.side_mut(direction).ask(ask.of(direction));
-            }
-        }
-        let status = match answer.replace {
-            Some(_) => ResponseStatus::ContinueAndReplace,
-            None => ResponseStatus::Continue,
-        };
-        let change = answer.replace.map_or(BodyChange::Keep, |body| {
-            if body.is_empty() { BodyChange::Clear } else { BodyChange::Replace(body) }
-        });
-        let response = HeadersResponse { response: common(status, answer.edits, change, answer.clear_route) };
-        let mode_override = answer.ask.map(wire::mode_override);
-        let response = match direction {
-            Direction::Request => Response::RequestHeaders(response),
-            Direction::Response => Response::ResponseHeaders(response),
-        };
-        let dynamic_metadata = self.metadata.take().map(DynamicMetadata::lower);
-        self.out.push_back(ProcessingResponse {
-            response: Some(response),
-            mode_override,
-            dynamic_metadata,
-            ..ProcessingResponse::default()
-        });
-        Ok(())
-    }
-
-    fn answer_body(&mut self, direction: Direction, answer: BodyAnswer) -> Result<(), ApiMisuse> {
-        let side = self.side_mut(direction);
-        if side.mode.is_some_and(is_chunked) {
-            return Err(ApiMisuse::ChunksOnly(direction));
-        }
-        if side.bodies_owed == 0 {
-            return Err(ApiMisuse::NotOwed(direction));
-        }
-        if side.head == Head::Owed {
-            return Err(ApiMisuse::HeadersFirst(direction));
-        }
-        if !answer.edits.is_empty() && side.mode == Some(BodyMode::Streamed) {
-            return Err(ApiMisuse::HeadersGone(direction));
-        }
-        side.bodies_owed -= 1;
-        side.body_answered = true;
-        let response = common(ResponseStatus::Continue, answer.edits, answer.change, answer.clear_route);
-        self.push_body(direction, BodyResponse { response });
-        Ok(())
-    }
-
-    fn answer_chunk(&mut self, direction: Direction, chunk: Chunk) -> Result<(), ApiMisuse> {
-        let side = self.side_mut(direction);
-        if !side.mode.is_some_and(is_chunked) {
-            return Err(ApiMisuse::OneAnswerEach(direction));
-        }
-        if side.head == Head::Owed {
-            return Err(ApiMisuse::HeadersFirst(direction));
-        }
-        if side.output_ended {
-            return Err(ApiMisuse::AfterEnd(direction));
-        }
-        if matches!(side.input, Input::Nothing | Input::HeadersOnly) {
-            return Err(ApiMisuse::NotOwed(direction));
-        }
-        if chunk.end_stream && side.trailers_owed {
-            return Err(ApiMisuse::TrailersOwed(direction));
-        }
-        side.output_ended = chunk.end_stream;
-        let streamed = StreamedBodyResponse {
-            body: chunk.data,
-            end_of_stream: chunk.end_stream,
-            end_of_stream_without_message: chunk.without_message,
-            grpc_message_compressed: chunk.compressed,
-            drain_complete: false,
-        };
-        let mutation = BodyMutation { mutation: Some(body_mutation::Mutation::StreamedResponse(streamed)) };
-        let response = Some(CommonResponse { body_mutation: Some(mutation), ..CommonResponse::default() });
-        self.push_body(direction, BodyResponse { response });
-        Ok(())
-    }
-
-    fn answer_trailers(&mut self, direction: Direction, edits: HeaderEdits) -> Result<(), ApiMisuse> {
-        let side = self.side_mut(direction);
-        if !side.trailers_owed {
-            return Err(ApiMisuse::NotOwed(direction));
-        }
-        if side.head == Head::Owed {
-            return Err(ApiMisuse::HeadersFirst(direction));
-        }
-        if side.bodies_owed > 0 {
-            return Err(ApiMisuse::BodyFirst(direction));
-        }
-        side.trailers_owed = false;
-        side.output_ended = true;
-        let response = TrailersResponse { header_mutation: edits.lower() };
-        self.push(match direction {
-            Direction::Request => Response::RequestTrailers(response),
-            Direction::Response => Response::ResponseTrailers(response),
-        });
-        Ok(())
-    }
-
     fn end_with(&mut self, reply: ImmediateReply) {
         self.state = State::Ended;
+        // What waits for credit is given up with the rest of the exchange.
+        self.request.credit = None;
+        self.response.credit = None;
         if !self.observing {
-            self.push(Response::ImmediateResponse(wire::immediate(reply)));
+            self.push(None, Response::ImmediateResponse(wire::immediate(reply)));
         }
-    }
-
-    fn push_body(&mut self, direction: Direction, response: BodyResponse) {
-        self.push(match direction {
-            Direction::Request => Response::RequestBody(response),
-            Direction::Response => Response::ResponseBody(response),
-        });
-    }
-
-    fn push(&mut self, response: Response) {
-        let dynamic_metadata = self.metadata.take().map(DynamicMetadata::lower);
-        let response = Some(response);
-        self.out.push_back(ProcessingResponse { response, dynamic_metadata, ..ProcessingResponse::default() });
     }
 
     const fn side(&self, direction: Direction) -> &Side {
@@ -487,56 +411,4 @@ impl Session {
             Direction::Response => &mut self.response,
         }
     }
-}
-
-impl Side {
-    fn ask(&mut self, mode: BodyMode) {
-        self.asked = Some(mode);
-        let held = matches!(self.mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial));
-        if held && mode == BodyMode::Streamed && self.input != Input::Body {
-            // Right also if it is refused: a whole body is answered as a chunk is, only with less in the answer.
-            self.mode = Some(mode);
-        }
-    }
-
-    fn owes(&self) -> bool {
-        self.head == Head::Owed || self.bodies_owed > 0 || self.trailers_owed
-    }
-
-    /// Whether the data plane has passed the headers of this direction on.
-    fn is_forwarded(&self) -> bool {
-        if self.input == Input::Nothing || self.head == Head::Owed {
-            return false;
-        }
-        let holds = matches!(self.mode, Some(BodyMode::Buffered | BodyMode::BufferedPartial));
-        let awaits_body = matches!(self.input, Input::Headers) || self.bodies_owed > 0;
-        !holds || !awaits_body || self.body_answered || self.replaced
-    }
-}
-
-/// Whether output is chunks, independent of the messages that came.
-const fn is_chunked(mode: BodyMode) -> bool {
-    matches!(mode, BodyMode::FullDuplexStreamed | BodyMode::Grpc)
-}
-
-/// `None` when nothing changes, which every data plane reads as CONTINUE.
-fn common(
-    status: ResponseStatus,
-    edits: HeaderEdits,
-    change: BodyChange,
-    clear_route_cache: bool,
-) -> Option<CommonResponse> {
-    let mutation = match change {
-        BodyChange::Keep => None,
-        BodyChange::Replace(body) => Some(body_mutation::Mutation::Body(body)),
-        BodyChange::Clear => Some(body_mutation::Mutation::ClearBody(true)),
-    };
-    let response = CommonResponse {
-        status: status.into(),
-        header_mutation: edits.lower(),
-        body_mutation: mutation.map(|mutation| BodyMutation { mutation: Some(mutation) }),
-        trailers: None,
-        clear_route_cache,
-    };
-    (response != CommonResponse::default()).then_some(response)
 }

@@ -88,6 +88,9 @@ pub enum Reason {
     /// A longer timeout cannot be asked for.
     #[error("no longer timeout can be asked for: it was asked for before, is below 1 ms, or no timer runs here")]
     CannotExtend,
+    /// A header of a local reply that HTTP does not allow, or that is the data plane's (framing, pseudo headers).
+    #[error("the header's name or value is invalid, or the data plane's own; the reply went without it")]
+    InvalidHeader,
     /// No message follows that could carry it.
     #[error("no message followed that could carry it")]
     NothingFollows,
@@ -97,7 +100,7 @@ pub enum Reason {
 }
 
 /// A processor's body kind and the data plane's body mode do not go together: see the table in the
-/// [crate's documentation](crate#the-model).
+/// [crate's documentation](crate#the-model). [`OnMismatch`] says what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mismatch {
@@ -109,6 +112,8 @@ pub struct Mismatch {
     pub mode: BodyMode,
     /// What the matter is.
     pub what: MismatchKind,
+    /// What was done about it.
+    pub action: OnMismatch,
 }
 
 /// How a body kind and a body mode do not go together.
@@ -133,6 +138,22 @@ pub enum MismatchKind {
     /// In BUFFERED_PARTIAL only the beginning of the body came.
     #[error("only the beginning of the body came; configure BUFFERED or FULL_DUPLEX_STREAMED")]
     Truncated,
+}
+
+/// What becomes of a processor whose body kind does not go with the data plane's body mode.
+///
+/// Where another mode can still be asked for (`mode_override` on the answer to the headers), it is asked for first,
+/// whatever the policy. What remains is a [`Mismatch`], counted and logged once for each processor and direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum OnMismatch {
+    /// Serve what can be served without losing anything; where nothing can, the body passes and the handler is not run.
+    #[default]
+    Serve,
+    /// The body passes and the handler is not run.
+    Pass,
+    /// The exchange fails, before anything of the body was answered.
+    Fail,
 }
 
 /// Who wants to know what became of an exchange's writes. One for each server, or for each test.
@@ -172,6 +193,8 @@ impl Observer for Recorder {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) scope: LocalReplyScope,
+    /// For processors that do not say.
+    pub(crate) on_mismatch: OnMismatch,
     /// Told first to last.
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) metrics: Metrics,
@@ -195,7 +218,7 @@ impl Settings {
         };
         if first_time(&mismatch.processor, direction, "mismatch", mismatch.what.label()) {
             tracing::warn!(
-                processor = mismatch.processor, direction, mode = %mismatch.mode,
+                processor = mismatch.processor, direction, mode = %mismatch.mode, action = ?mismatch.action,
                 reason = %mismatch.what, "the processor's body kind and the data plane's body mode do not go together"
             );
         }
@@ -266,6 +289,7 @@ impl Reason {
             Self::NotMessages => "not_messages",
             Self::CannotAsk(_) => "cannot_ask",
             Self::CannotExtend => "cannot_extend",
+            Self::InvalidHeader => "invalid_header",
             Self::NothingFollows => "nothing_follows",
             Self::ResponseBegun => "response_begun",
         }

@@ -20,8 +20,9 @@ pub use self::codec::{CodecError, Coding, Decoder, Encoder};
 pub use self::error::BodyError;
 pub use self::events::{Event, Events};
 pub use self::lines::{Line, Lines, TooLong};
+pub(crate) use self::messages::Deframer;
 pub use self::messages::{MessageError, Messages, MsgIo, MsgOut};
-pub(crate) use self::piece::{Output, Piece, joined};
+pub(crate) use self::piece::{Message, Output, Piece, joined};
 pub use self::stream::{ChunkIo, Out, Stream};
 use crate::stop::Halted;
 use crate::{Fields, LocalReply, RequestHead, ResponseHead, Stop};
@@ -89,8 +90,17 @@ pub enum Want {
     Nothing,
     /// Each chunk as it comes.
     Chunks,
+    /// Each gRPC message.
+    Messages,
     /// All of it, up to so many bytes.
     Whole(usize),
+}
+
+impl Want {
+    /// Whether it takes the body in pieces, as it comes.
+    pub(crate) const fn is_piecewise(self) -> bool {
+        matches!(self, Self::Chunks | Self::Messages)
+    }
 }
 
 /// What the body handler of kind `K` gets.
@@ -130,12 +140,15 @@ pub struct Skip;
 /// The handler runs once, when the body is complete, with the head still open for edits, in every body mode but these:
 ///
 /// * NONE: the data plane sends no body. The processor asks for BUFFERED with its header answer (Envoy: needs
-///   `allow_mode_override`); if that is not granted the handler is not run, and a warning says so once.
-/// * STREAMED: the head leaves before the body. A handler that edits it fails; body edits are fine. A body that ends
-///   with trailers fails, because no answer is left that could carry it; if the data plane does not send the trailers
-///   either (trailer mode SKIP), the end is never seen and the body is lost. Prefer another mode for bodies with
-///   trailers.
-/// * GRPC: the messages pass, the handler is not run, a warning says so once.
+///   `allow_mode_override`); if that is not granted it is a [`Mismatch`](crate::Mismatch) and the handler is not run.
+/// * STREAMED: the head leaves before the body. A handler that edits it fails; body edits are fine. With a
+///   `content-length` the chunks are answered with nothing as they come, and the output goes into the last. Without one,
+///   nothing may ever say where the body ends (it does not, if it ends with trailers): its chunks are not answered
+///   before the end, so that the data plane still has them if it gives up. Such a body must come without pauses longer
+///   than the data plane's message timeout and fit its buffer; if not, the exchange fails (Envoy: 504, or the original
+///   body with `failure_mode_allow`), and a [`Mismatch`](crate::Mismatch) says why. Once chunks were answered with
+///   nothing, a failure of the processor cuts the exchange off, whatever `failure_mode_allow` says.
+/// * GRPC: the messages pass, the handler is not run; a [`Mismatch`](crate::Mismatch).
 ///
 /// A body that ends with trailers, or that is empty, runs the handler too; a message without a body does not: see
 /// [`Start::is_last`](crate::Start::is_last). CONNECT and upgrades such as WebSocket pass.

@@ -12,7 +12,7 @@ pub use self::boxed::BoxProcessor;
 use crate::body::{Piece, Want};
 use crate::stages::{Run, Stages, either};
 use crate::stop::Halted;
-use crate::{End, OnError, Open, RequestHead, ResponseHead, Start, Trailers};
+use crate::{End, OnError, OnMismatch, Open, RequestHead, ResponseHead, Start, Trailers};
 
 /// Several processors in one stream, each as if it were a filter of its own: one hop in place of many.
 ///
@@ -140,6 +140,10 @@ impl<A: Run, B: Run> Run for LinkRun<A, B> {
 
     fn on_error(&self, index: usize) -> OnError {
         pick!(self, index, on_error())
+    }
+
+    fn on_mismatch(&self, index: usize) -> Option<OnMismatch> {
+        pick!(self, index, on_mismatch())
     }
 
     async fn request_headers(&mut self, index: usize, req: &mut Start<RequestHead>) -> Result<(), Halted> {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod flow;
+mod grpc;
 mod local;
 mod noted;
 mod outbox;
@@ -13,7 +14,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use extproc_core::session::{ApiMisuse, Call, Violation};
+use extproc_core::session::{Answer, ApiMisuse, Call, Violation};
 use extproc_core::{BodyMode, Direction, Session};
 use extproc_proto::ProcessingRequest;
 
@@ -21,7 +22,7 @@ use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
 pub(crate) use self::parent::traceparent;
 use self::row::Row;
-use crate::blocked::{MismatchKind, Reason, Settings, Write};
+use crate::blocked::{Reason, Settings, Write};
 use crate::head::{MayAsk, Reach};
 use crate::stages::{Run, Stages, panic_text};
 use crate::telemetry::Record;
@@ -33,6 +34,8 @@ pub(crate) struct Exchange<R: Run> {
     row: Row<R>,
     request: Flow<Request>,
     response: Flow<Response>,
+    /// How often output has waited for credit, as counted so far.
+    stalls: [u64; 2],
     /// A handler may be running.
     busy: bool,
 }
@@ -52,6 +55,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Failure {
     #[error("processor {0} failed")]
     Stage(String),
+    #[error("processor {processor} cannot serve body mode {mode}")]
+    Mismatch { processor: String, mode: BodyMode },
     #[error("internal error: {0}")]
     Misuse(ApiMisuse),
     #[error("protocol violation: {0}")]
@@ -90,6 +95,7 @@ impl<R: Run> Exchange<R> {
             row: Row::new(run, settings, open.facts, record),
             request: Flow::default(),
             response: Flow::default(),
+            stalls: [0; 2],
             busy: false,
         })
     }
@@ -141,8 +147,14 @@ impl<R: Run> Exchange<R> {
             Ok(()) => None,
             Err(Outcome::Reply { by, reply }) => self.send_reply(by, reply).err(),
             Err(Outcome::Cut) => self.cut("processor_cut").err(),
+            // What was taken in cannot be given back: the data plane must not go on without it.
+            Err(Outcome::Fail(failure)) if self.has_taken() => {
+                tracing::warn!(%failure, "failed with a part of the body in hand; the exchange is cut off");
+                self.cut("processor_failed_with_body_in_hand").err().map(|_| failure)
+            }
             Err(Outcome::Fail(failure)) => Some(failure),
         };
+        self.count_stalls();
         while let Some(reply) = self.session.poll_reply() {
             noted::sent(&self.row.record, &reply);
             out.push(reply);
@@ -162,19 +174,45 @@ impl<R: Run> Exchange<R> {
         Ok(Next::Message)
     }
 
+    fn has_taken(&self) -> bool {
+        self.request.has_taken() || self.response.has_taken()
+    }
+
+    fn count_stalls(&mut self) {
+        for direction in Direction::BOTH {
+            let stalls = self.session.stalls(direction);
+            let seen = &mut self.stalls[direction as usize];
+            if stalls > *seen {
+                self.row.record.credit_stalls(stalls - *seen);
+                *seen = stalls;
+            }
+        }
+    }
+
     /// Takes the end of the request stream, clean or reset.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, out: &Outbox) {
         self.session.handle_end();
+        while let Some(reply) = self.session.poll_reply() {
+            noted::sent(&self.row.record, &reply);
+            out.push(reply);
+        }
         if self.response.missed_body() {
-            self.row.mismatch(Direction::Response, BodyMode::None, MismatchKind::NotSent);
+            drop(self.row.not_sent(Direction::Response));
+        }
+        let unsent = self.session.has_metadata() || self.request.has_metadata() || self.response.has_metadata();
+        if let Some((stage, phase)) = self.row.annotated
+            && unsent
+            && !self.session.is_observing()
+        {
+            self.row.block(stage, phase, Write::Metadata, Reason::NothingFollows);
         }
         self.row.close(End::Ok);
     }
 
     /// Takes the end of a request stream that broke.
-    pub(crate) fn broken(&mut self, error: &dyn fmt::Display) {
+    pub(crate) fn broken(&mut self, error: &dyn fmt::Display, out: &Outbox) {
         self.row.record.transport_failed(error);
-        self.end();
+        self.end(out);
     }
 
     /// Sets what header phases may say to this message.
@@ -191,6 +229,9 @@ impl<R: Run> Exchange<R> {
     async fn dispatch(&mut self, call: Call) -> Result<(), Outcome> {
         let Self { session, row, request, response, .. } = self;
         match call {
+            Call::Drained { direction } => {
+                session.answer(direction, Answer::Drained).map_err(|misuse| Outcome::Fail(Failure::Misuse(misuse)))
+            }
             Call::Headers { direction: Direction::Request, headers, end_stream } => {
                 request.on_headers(row, session, headers, end_stream).await
             }
@@ -215,6 +256,9 @@ impl<R: Run> Exchange<R> {
     }
 
     fn send_reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Failure> {
+        for _ in 0..reply.left_out() {
+            self.row.block(by, self.row.record.phase(), Write::ReplyHeader, Reason::InvalidHeader);
+        }
         let (status, details) = (reply.status(), reply.reason().to_owned());
         match self.session.reply(reply.into_immediate()) {
             Ok(()) => {
@@ -254,7 +298,8 @@ fn share_request<R: Run>(row: &mut Row<R>, request: &mut Flow<Request>) {
         return;
     }
     if request.missed_body() {
-        row.mismatch(Direction::Request, BodyMode::None, MismatchKind::NotSent);
+        // Too late to fail: what was asked for was not granted.
+        drop(row.not_sent(Direction::Request));
     }
     let seen = request.headed();
     if let Some(head) = request.lend_head(row) {

@@ -46,9 +46,27 @@
 //! | | NONE | BUFFERED | BUFFERED_PARTIAL | STREAMED | FULL_DUPLEX_STREAMED | GRPC |
 //! |---|---|---|---|---|---|---|
 //! | [`Skip`] | – | passes | passes | passes | echoed | echoed |
-//! | [`Whole`] | asks for BUFFERED | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only | collected, head answered last | passes, warns once |
-//! | [`Stream`] | asks for STREAMED | one chunk | one chunk, may be [`truncated`](ChunkIo::truncated) | one answer for each chunk | free | passes, warns once |
-//! | [`Messages`] | asks for STREAMED | all at once | all at once; what is cut off passes | one answer for each chunk | free | passes, warns once |
+//! | [`Whole`] | asks for BUFFERED, else mismatch | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only; without `content-length` mismatch | collected, head answered last | mismatch |
+//! | [`Stream`] | asks for STREAMED, else mismatch | one chunk | one chunk, may be [`truncated`](ChunkIo::truncated) | one answer for each chunk | free | mismatch: whole frames |
+//! | [`Messages`] | asks for STREAMED, else mismatch | all at once | all at once; what is cut off passes | one answer for each chunk | free | native, with credit, half-close, drain |
+//!
+//!   A [`Mismatch`] is logged and counted, and [`OnMismatch`] says what becomes of it.
+//! * **What a phase may say.** What a phase can never say has no method. What depends on the body mode is carried, or
+//!   recorded as [`Blocked`] with its [`Reason`]; nothing is lost in silence.
+//!
+//! | phase | may say | NONE | BUFFERED, BUFFERED_PARTIAL | STREAMED | FULL_DUPLEX_STREAMED | GRPC |
+//! |---|---|---|---|---|---|---|
+//! | headers | edits, metadata, local reply, [`detach`](Start::detach) | yes | yes | yes | yes | yes; `detach` asks for a drain |
+//! | headers | [`replace_body`](Start::replace_body) | yes | yes | yes | yes, as chunks | no |
+//! | headers | [`extend`](Start::extend) | yes | yes | yes | no timer | no timer |
+//! | headers | [`ask`](Start::ask) | yes | yes | yes | no | no |
+//! | body, [`Whole`] | edits of the head | – | yes | no: it has left | yes | – |
+//! | body | output | – | one, in its place | one for each chunk | any number | any number of messages |
+//! | request body | local reply | – | yes | until the response has begun | until the response has begun | until the response has begun |
+//! | response body | local reply | – | yes, in place of the response | no: [`Abort`] | [`Whole`]: yes; else no: [`Abort`] | no: [`Abort`] |
+//! | trailers | edits of the trailers, metadata | yes | yes | yes | yes | yes, response only |
+//! | request trailers | local reply | yes | yes | until the response has begun | until the response has begun | – |
+//! | response trailers | local reply | no: [`Abort`] | no: [`Abort`] | no: [`Abort`] | no: [`Abort`] | no: [`Abort`] |
 //!
 //! * **Framing.** `content-length` follows the body by itself. Header writes are lowered so that Envoy, agentgateway
 //!   and gRPC do the same with them.
@@ -136,7 +154,7 @@ mod telemetry;
 pub mod testing;
 mod wrap;
 
-pub use blocked::{Blocked, Mismatch, MismatchKind, Phase, Reason, Write};
+pub use blocked::{Blocked, Mismatch, MismatchKind, OnMismatch, Phase, Reason, Write};
 pub use blocking::blocking;
 pub use body::{
     Body, BodyError, BodyKind, ChunkIo, Dir, Event, Events, Halt, Io, Line, Lines, MessageError, Messages, MsgIo,
@@ -146,7 +164,7 @@ pub use body::{
 pub use body::{CodecError, Coding, Decoder, Encoder};
 pub use chain::{BoxProcessor, Chain, Link};
 pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
-pub use extproc_core::session::{BodyModes, MetadataValue, Protocol};
+pub use extproc_core::session::{BodyModes, MetadataMessage, MetadataValue, Protocol};
 pub use extproc_core::{BodyMode, Headers};
 pub use extproc_proto as proto;
 pub use facts::Facts;

@@ -24,7 +24,11 @@ use crate::telemetry::ShownList;
 /// assert_eq!(reply.status(), 429);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct LocalReply(ImmediateReply);
+pub struct LocalReply {
+    reply: ImmediateReply,
+    /// How many headers were left out.
+    left_out: u16,
+}
 
 impl LocalReply {
     /// A reply with a status and nothing else. A status outside 200 to 599 becomes 500: data planes would turn it
@@ -32,7 +36,7 @@ impl LocalReply {
     #[must_use]
     pub fn new(status: u16) -> Self {
         let status = if (200..600).contains(&status) { status } else { 500 };
-        Self(ImmediateReply { status, ..ImmediateReply::default() })
+        Self { reply: ImmediateReply { status, ..ImmediateReply::default() }, left_out: 0 }
     }
 
     /// 400.
@@ -98,7 +102,7 @@ impl LocalReply {
     pub fn header(mut self, name: impl IntoName, value: impl IntoValue) -> Self {
         match (name.into_name(), value.into_value()) {
             (Ok(name), Ok(value)) => self.push(name, value),
-            _ => tracing::warn!("invalid header left out of a local reply"),
+            _ => self.leave_out(),
         }
         self
     }
@@ -106,75 +110,95 @@ impl LocalReply {
     /// The body, as text or bytes.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.0.body = body.into();
+        self.reply.body = body.into();
         self
     }
 
     /// Why, for the data plane's access log; white space becomes `_`. Not shown to the client.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
-        self.0.details = details.into();
+        self.reply.details = details.into();
         self
     }
 
-    /// The status for gRPC clients, 0 to 16.
+    /// The status for gRPC clients, 0 to 16; others become 2 (UNKNOWN), as gRPC clients read them.
     #[must_use]
     pub fn grpc_status(mut self, code: u32) -> Self {
-        self.0.grpc_status = Some(code);
+        self.reply.grpc_status = Some(if code <= 16 { code } else { 2 });
         self
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.0.status
+        self.reply.status
     }
 
     /// The headers, in order.
     #[must_use]
     pub fn headers(&self) -> &[(Name, Value)] {
-        &self.0.headers
+        &self.reply.headers
     }
 
     /// The body.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.0.body
+        &self.reply.body
     }
 
     /// Why, as given to [`details`](Self::details).
     #[must_use]
     pub fn reason(&self) -> &str {
-        &self.0.details
+        &self.reply.details
     }
 
     /// Replaces the values of a header, or adds it; invalid ones are left out as by [`header`](Self::header).
     pub fn set(&mut self, name: impl IntoName, value: impl IntoValue) {
         match (name.into_name(), value.into_value()) {
             (Ok(name), Ok(value)) => {
-                self.0.headers.retain(|(n, _)| *n != name);
+                self.reply.headers.retain(|(n, _)| *n != name);
                 self.push(name, value);
             }
-            _ => tracing::warn!("invalid header left out of a local reply"),
+            _ => self.leave_out(),
         }
     }
 
+    /// How many headers were left out because they were invalid.
+    #[must_use]
+    pub const fn left_out(&self) -> u16 {
+        self.left_out
+    }
+
     pub(crate) fn push(&mut self, name: Name, value: Value) {
-        if !name.is_pseudo() && !matches!(name.as_str(), "content-length" | "transfer-encoding") {
-            self.0.headers.push((name, value));
+        if is_ours(&name) {
+            self.reply.headers.push((name, value));
+        } else {
+            self.leave_out();
+        }
+    }
+
+    fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
+        tracing::warn!("invalid header left out of a local reply");
+    }
+
+    /// Takes over a header of the view; what is the data plane's is not.
+    pub(crate) fn copy(&mut self, name: &Name, value: &Value) {
+        if is_ours(name) {
+            self.reply.headers.push((name.clone(), value.clone()));
         }
     }
 
     pub(crate) fn set_status(&mut self, status: u16) {
-        self.0.status = status;
+        self.reply.status = status;
     }
 
     pub(crate) fn clear_headers(&mut self) {
-        self.0.headers.clear();
+        self.reply.headers.clear();
     }
 
     pub(crate) fn into_immediate(self) -> ImmediateReply {
-        self.0
+        self.reply
     }
 }
 
@@ -182,8 +206,12 @@ impl LocalReply {
 impl fmt::Debug for LocalReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reply = f.debug_struct("LocalReply");
-        reply.field("status", &self.0.status).field("headers", &ShownList(&self.0.headers));
-        reply.field("body", &self.0.body).field("details", &self.0.details);
-        reply.field("grpc_status", &self.0.grpc_status).finish()
+        reply.field("status", &self.reply.status).field("headers", &ShownList(&self.reply.headers));
+        reply.field("body", &self.reply.body).field("details", &self.reply.details);
+        reply.field("grpc_status", &self.reply.grpc_status).finish()
     }
+}
+
+fn is_ours(name: &Name) -> bool {
+    !name.is_pseudo() && !matches!(name.as_str(), "content-length" | "transfer-encoding")
 }

@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use crate::{
-    Abort, BodyKind, End, Halt, Io, OnError, Open, Request, RequestHead, Response, ResponseHead, Start, Stop, Trailers,
+    Abort, BodyKind, End, Halt, Io, OnError, OnMismatch, Open, Request, RequestHead, Response, ResponseHead, Start,
+    Stop, Trailers,
 };
 
 /// A processor: looks at exchanges and edits them.
@@ -33,6 +34,12 @@ pub trait Processor: Send + Sync + 'static {
     /// What an error, a panic or a refused edit means for its exchange. Default: the stream fails.
     fn on_error(&self) -> OnError {
         OnError::Fail
+    }
+
+    /// What becomes of it where its body kinds do not go with the data plane's body modes. Default: what the server
+    /// says ([`Server::on_mismatch`](crate::Server::on_mismatch)), which is [`OnMismatch::Serve`] by default.
+    fn on_mismatch(&self) -> Option<OnMismatch> {
+        None
     }
 
     /// Makes the state of a new exchange.

@@ -31,7 +31,7 @@ use crate::blocked::Settings;
 use crate::service::Service;
 #[cfg(feature = "metrics")]
 use crate::telemetry::Endpoint;
-use crate::{BodyModes, LocalReplyScope, Metrics, Stages};
+use crate::{BodyModes, LocalReplyScope, Metrics, OnMismatch, Stages};
 
 /// Serves a processor or a chain over gRPC.
 ///
@@ -177,6 +177,13 @@ impl<S: Stages> Server<S> {
     /// Whose response phases a local reply passes in a chain. Default: those of all other processors.
     pub fn local_reply_scope(mut self, scope: LocalReplyScope) -> Self {
         self.settings.scope = scope;
+        self
+    }
+
+    /// What becomes of processors whose body kinds do not go with the data plane's body modes, and which do not say so
+    /// themselves ([`Processor::on_mismatch`](crate::Processor::on_mismatch)). Default: [`OnMismatch::Serve`].
+    pub fn on_mismatch(mut self, policy: OnMismatch) -> Self {
+        self.settings.on_mismatch = policy;
         self
     }
 

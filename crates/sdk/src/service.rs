@@ -120,11 +120,11 @@ async fn converse<S: Stages>(
         match next(requests.as_mut()).await {
             Ok(Some(request)) => message = request,
             Ok(None) => {
-                exchange.end();
+                exchange.end(out);
                 return Ok(());
             }
             Err(status) => {
-                exchange.broken(&status);
+                exchange.broken(&status, out);
                 return Err(status);
             }
         }

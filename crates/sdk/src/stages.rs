@@ -12,7 +12,9 @@ use extproc_core::{BodyMode, Direction};
 
 use crate::body::{Piece, Want};
 use crate::stop::Halted;
-use crate::{BodyKind, End, OnError, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers};
+use crate::{
+    BodyKind, End, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers,
+};
 
 /// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of
 /// [`BoxProcessor`](crate::BoxProcessor)s. Sealed.
@@ -52,6 +54,7 @@ pub trait Run: Send + 'static {
     fn name(&self, index: usize) -> &str;
     fn want(&self, index: usize, direction: Direction) -> Want;
     fn on_error(&self, index: usize) -> OnError;
+    fn on_mismatch(&self, index: usize) -> Option<OnMismatch>;
 
     fn request_headers(
         &mut self,
@@ -120,7 +123,7 @@ impl<P: Processor> Stages for P {
         let need = |want| match want {
             Want::Nothing => BodyMode::None,
             Want::Whole(_) => BodyMode::Buffered,
-            Want::Chunks => BodyMode::FullDuplexStreamed,
+            Want::Chunks | Want::Messages => BodyMode::FullDuplexStreamed,
         };
         BodyModes { request: need(P::RequestBody::WANT), response: need(P::ResponseBody::WANT) }
     }
@@ -180,6 +183,10 @@ impl<P: Processor> Run for One<P> {
 
     fn on_error(&self, _: usize) -> OnError {
         self.processor.on_error()
+    }
+
+    fn on_mismatch(&self, _: usize) -> Option<OnMismatch> {
+        self.processor.on_mismatch()
     }
 
     async fn request_headers(&mut self, _: usize, req: &mut Start<RequestHead>) -> Result<(), Halted> {

@@ -227,7 +227,7 @@ impl Script {
     pub async fn run_shared<S: Stages>(&self, stages: &Arc<S>) -> Transcript {
         let recorder = Arc::new(Recorder::default());
         let observers: Vec<Arc<dyn Observer>> = vec![recorder.clone()];
-        let settings = Settings { scope: self.scope, observers, metrics: self.metrics.clone() };
+        let settings = Settings { scope: self.scope, observers, metrics: self.metrics.clone(), ..Settings::default() };
         let service = Service::new(Arc::clone(stages), Arc::new(settings), Arc::default());
         let requests = tokio_stream::iter(self.messages().into_iter().map(Ok));
         let mut stream = service.run(requests, Open::default());

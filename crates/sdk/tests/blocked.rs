@@ -89,8 +89,12 @@ async fn what_is_carried_is_not_recorded() {
 
 #[tokio::test]
 async fn a_mismatch_is_recorded() {
-    let said =
-        Script::new().modes(BodyMode::Grpc, BodyMode::None).request_headers(HEAD).run(Author(|_| (), |_| ())).await;
+    let said = Script::new()
+        .modes(BodyMode::Grpc, BodyMode::None)
+        .request_headers(HEAD)
+        .request_body("x", true)
+        .run(Author(|_| (), |_| ()))
+        .await;
     let what: Vec<_> = said.mismatches.iter().map(|m| (m.what, m.mode)).collect();
     assert_eq!(what, [(MismatchKind::WholeOfMessages, BodyMode::Grpc)]);
 }

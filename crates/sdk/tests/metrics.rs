@@ -160,8 +160,11 @@ async fn what_cannot_be_carried_is_counted_by_its_reason() {
             vec!["blocked_writes_total{P,reason=\"forbidden\"} 1"],
         ),
         (
-            "a body that ended with trailers",
-            late(Script::new()).request_headers(GET).request_body("1", false).request_trailers([("a", "b")]),
+            "a body that ended with trailers before its length",
+            late(Script::new())
+                .request_headers([(":method", "POST"), ("content-length", "2")])
+                .request_body("1", false)
+                .request_trailers([("a", "b")]),
             vec!["blocked_writes_total{P,reason=\"no_answer_left\"} 1", "failures_total{P,kind=\"body_mode\"} 1"],
         ),
         (

@@ -34,7 +34,13 @@ pub enum Call {
         /// As the data plane forwards them.
         trailers: Headers,
     },
-    /// Nothing: a window update, a drain notice, or a rest that was given up by replacing the body.
+    /// GRPC mode: the data plane sends no more of this body to us, as [asked](super::Session::drain). Put out what is
+    /// left of it, then answer with [`Answer::Drained`].
+    Drained {
+        /// Which.
+        direction: Direction,
+    },
+    /// Nothing: a window update, or a rest that was given up by replacing the body.
     Nothing,
 }
 
@@ -62,6 +68,8 @@ pub enum Answer {
     Chunk(Chunk),
     /// To [`Call::Trailers`].
     Trailers(HeaderEdits),
+    /// To [`Call::Drained`].
+    Drained,
 }
 
 /// The answer to headers.

@@ -22,6 +22,15 @@ pub enum Violation {
     /// A declared body mode has no known number.
     #[error("{0} is not a body mode")]
     UnknownMode(i32),
+    /// A window grew beyond what can be counted.
+    #[error("the {0:?} flow-control window overflows")]
+    WindowOverflow(Direction),
+    /// Bodies came beyond the credit that was given, while our output waits for the data plane's.
+    #[error("{0:?} messages came beyond their credit, while the data plane gives none for what it is owed")]
+    NoCredit(Direction),
+    /// `drain_complete` was not asked for, came twice, or with a message.
+    #[error("a {0:?} drain_complete that was not asked for, came twice or late, or with a message")]
+    Drain(Direction),
     /// A header name that is none.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -58,6 +67,15 @@ pub enum ApiMisuse {
     /// An end of the body while the data plane waits for the answer to its trailers.
     #[error("the {0:?} direction ends with trailers; answer them instead of ending the body")]
     TrailersOwed(Direction),
+    /// In GRPC mode a response ends with its trailers, never with a message.
+    #[error("a {0:?} direction in GRPC mode ends with its trailers, not with a message")]
+    TrailersEnd(Direction),
+    /// The client cannot be answered in parts here.
+    #[error(
+        "a reply in parts can only answer request headers, in request body mode NONE or FULL_DUPLEX_STREAMED, where \
+         the data plane declares its modes"
+    )]
+    NoStreamedReply,
     /// A body cannot be replaced from the header answer in this mode.
     #[error("the {0:?} body mode does not let the header answer replace the body; send chunks")]
     NoReplace(Direction),

@@ -1,16 +1,14 @@
 //! The kind for gRPC messages.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::{BodyKind, Dir, Output, Piece, Request, Response, Want};
+use super::piece::PREFIX;
+use super::{BodyKind, Dir, Message, Output, Piece, Request, Response, Want};
 use crate::stop::Halted;
 use crate::{Abort, LocalReply, RequestHead, ResponseHead, Stop};
 
 /// The longest message that is taken, as in most gRPC implementations (4 MiB).
 const MAX_MESSAGE: usize = 4 << 20;
-
-/// Flag and length in front of each message.
-const PREFIX: usize = 5;
 
 /// The body as gRPC messages, one by one as they are complete; any number of messages goes out for each that comes in.
 ///
@@ -21,12 +19,13 @@ const PREFIX: usize = 5;
 /// By body mode:
 ///
 /// * NONE: the processor asks for STREAMED with its header answer (Envoy: needs `allow_mode_override`); if that is not
-///   granted the handler is not run, and a warning says so once.
+///   granted it is a [`Mismatch`](crate::Mismatch) and the handler is not run.
 /// * BUFFERED: all messages at once.
 /// * BUFFERED_PARTIAL: all messages at once; of a long body only those that came, the rest passes unseen.
 /// * STREAMED: output goes into the answer to the chunk that completed the message.
 /// * FULL_DUPLEX_STREAMED: free.
-/// * GRPC: the messages pass, the handler is not run, a warning says so once.
+/// * GRPC: native. Each message comes and goes as one, nothing is framed; the processor returns credit and keeps to the
+///   data plane's where windows are declared.
 ///
 /// A body whose head says that it is not gRPC passes; if the data plane does not send the head it is taken for gRPC. A
 /// message that is longer than 4 MiB fails the exchange. Bytes of an incomplete message at the end of a body pass.
@@ -64,16 +63,17 @@ pub struct MsgIo<D: Dir> {
     /// Where the output goes. What is not put out is dropped.
     pub out: MsgOut,
     head: D::Head,
-    /// With its prefix.
-    frame: Bytes,
+    message: Message,
     half_closed: bool,
 }
 
 /// The output for one message.
 #[derive(Debug, Default)]
 pub struct MsgOut {
-    frames: Vec<Bytes>,
-    input: Bytes,
+    messages: Vec<Message>,
+    input: Message,
+    /// A message that gRPC cannot frame was put out.
+    too_long: Option<usize>,
 }
 
 /// Why a message cannot be read.
@@ -89,9 +89,17 @@ pub enum MessageError {
     /// Its length is above the limit of 4 MiB.
     #[error("a message of {0} bytes is longer than the 4 MiB that are taken")]
     TooLong(usize),
+    /// A message was put out that is longer than gRPC can frame (4 GiB).
+    #[error("a message of {0} bytes is longer than gRPC can frame")]
+    Unframed(usize),
 }
 
 impl<D: Dir> MsgIo<D> {
+    fn new(head: D::Head, message: Message, half_closed: bool) -> Self {
+        let out = MsgOut { input: message.clone(), ..MsgOut::default() };
+        Self { out, head, message, half_closed }
+    }
+
     /// The head, as it left.
     #[must_use]
     pub const fn head(&self) -> &D::Head {
@@ -112,13 +120,13 @@ impl<D: Dir> MsgIo<D> {
     /// The bytes of the message, as they came.
     #[must_use]
     pub fn raw(&self) -> Bytes {
-        self.frame.slice(PREFIX..)
+        self.message.data.clone()
     }
 
     /// Whether the message is compressed, by what `grpc-encoding` says.
     #[must_use]
-    pub fn is_compressed(&self) -> bool {
-        self.frame[0] != 0
+    pub const fn is_compressed(&self) -> bool {
+        self.message.compressed
     }
 
     /// Whether this is known to be the last message. False means only that the end has not come with it.
@@ -154,23 +162,28 @@ impl MsgOut {
         self.send_raw(message.encode_to_vec());
     }
 
-    /// Puts out the bytes of a message, not compressed.
-    pub fn send_raw(&mut self, message: impl AsRef<[u8]>) {
-        let message = message.as_ref();
-        let Ok(length) = u32::try_from(message.len()) else {
-            tracing::error!(length = message.len(), "a message longer than gRPC allows is left out");
-            return;
-        };
-        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
-        frame.put_u8(0);
-        frame.put_u32(length);
-        frame.put_slice(message);
-        self.frames.push(frame.freeze());
+    /// Puts out the bytes of a message, not compressed. A message longer than gRPC can frame (4 GiB) fails the phase.
+    pub fn send_raw(&mut self, message: impl Into<Bytes>) {
+        self.put(Message::new(message.into(), false));
+    }
+
+    /// Puts out the bytes of a message that the author has compressed, by what `grpc-encoding` says. gRPC's own data
+    /// planes refuse compressed messages from a processor in GRPC mode (gRFC A93); proxies may take them.
+    pub fn send_compressed(&mut self, message: impl Into<Bytes>) {
+        self.put(Message::new(message.into(), true));
     }
 
     /// Puts out the message as it came, also a compressed one. Nothing is copied.
     pub fn pass(&mut self) {
-        self.frames.push(self.input.clone());
+        self.messages.push(self.input.clone());
+    }
+
+    fn put(&mut self, message: Message) {
+        if u32::try_from(message.data.len()).is_err() {
+            self.too_long = Some(message.data.len());
+        } else {
+            self.messages.push(message);
+        }
     }
 }
 
@@ -185,7 +198,7 @@ pub struct Deframer {
 }
 
 impl Deframer {
-    fn push(&mut self, data: Bytes) {
+    pub(crate) fn push(&mut self, data: Bytes) {
         if self.carry.is_empty() {
             self.piece = data;
         } else {
@@ -194,7 +207,7 @@ impl Deframer {
     }
 
     /// The next complete message, with its prefix.
-    fn next(&mut self) -> Result<Option<Bytes>, MessageError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, MessageError> {
         let data: &[u8] = if self.carry.is_empty() { &self.piece } else { &self.carry };
         let Some((prefix, rest)) = data.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let [_, length @ ..] = *prefix;
@@ -213,12 +226,12 @@ impl Deframer {
         Ok(Some(frame))
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.piece.is_empty() && self.carry.is_empty()
     }
 
     /// Keeps an incomplete message for the next piece.
-    fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if self.carry.is_empty() {
             self.carry.extend_from_slice(&std::mem::take(&mut self.piece));
         }
@@ -231,6 +244,11 @@ impl Deframer {
 }
 
 fn load<D: Dir>(state: &mut Deframer, head: D::Head, is_grpc: bool, piece: &mut Piece) -> Result<MsgIo<D>, D::Head> {
+    if piece.is_message() {
+        let Some(message) = piece.take_message() else { return Err(head) };
+        piece.out = Output::Messages(Vec::new());
+        return Ok(MsgIo::new(head, message, piece.last));
+    }
     if !is_grpc {
         return Err(head);
     }
@@ -245,7 +263,7 @@ fn load<D: Dir>(state: &mut Deframer, head: D::Head, is_grpc: bool, piece: &mut 
     match state.next() {
         Ok(Some(frame)) => {
             let half_closed = piece.last && !piece.truncated && state.is_empty();
-            Ok(MsgIo { out: MsgOut { frames: Vec::new(), input: frame.clone() }, head, frame, half_closed })
+            Ok(MsgIo::new(head, Message::of_frame(frame), half_closed))
         }
         Ok(None) => {
             if piece.last {
@@ -268,8 +286,13 @@ fn load<D: Dir>(state: &mut Deframer, head: D::Head, is_grpc: bool, piece: &mut 
 }
 
 fn unload<D: Dir>(io: MsgIo<D>, piece: &mut Piece) -> D::Head {
-    if let Output::Pieces(pieces) = &mut piece.out {
-        pieces.extend(io.out.frames);
+    match &mut piece.out {
+        Output::Messages(messages) => messages.extend(io.out.messages),
+        Output::Pieces(pieces) => pieces.extend(io.out.messages.into_iter().map(Message::into_frame)),
+        Output::Same => {}
+    }
+    if let Some(length) = io.out.too_long {
+        piece.error = Some(MessageError::Unframed(length).into());
     }
     io.head
 }
@@ -279,7 +302,7 @@ impl BodyKind<Request> for Messages {
     type Stop = Stop;
     type State = Deframer;
 
-    const WANT: Want = Want::Chunks;
+    const WANT: Want = Want::Messages;
 
     fn load(state: &mut Deframer, head: RequestHead, piece: &mut Piece) -> Result<Self::Io, RequestHead> {
         let is_grpc = head.is_grpc() || head.headers().is_empty();
@@ -310,7 +333,7 @@ impl BodyKind<Request> for Messages {
     }
 
     fn size(io: &Self::Io) -> usize {
-        io.frame.len()
+        io.message.len()
     }
 }
 
@@ -319,7 +342,7 @@ impl BodyKind<Response> for Messages {
     type Stop = Abort;
     type State = Deframer;
 
-    const WANT: Want = Want::Chunks;
+    const WANT: Want = Want::Messages;
 
     fn load(state: &mut Deframer, head: ResponseHead, piece: &mut Piece) -> Result<Self::Io, ResponseHead> {
         let is_grpc = head.is_grpc() || head.headers().is_empty();
@@ -347,6 +370,6 @@ impl BodyKind<Response> for Messages {
     }
 
     fn size(io: &Self::Io) -> usize {
-        io.frame.len()
+        io.message.len()
     }
 }

@@ -16,13 +16,14 @@ use crate::{Abort, LocalReply, Stop};
 /// By body mode:
 ///
 /// * NONE: the processor asks for STREAMED with its header answer (Envoy: needs `allow_mode_override`); if that is not
-///   granted the handler is not run, and a warning says so once.
+///   granted it is a [`Mismatch`](crate::Mismatch) and the handler is not run.
 /// * BUFFERED, BUFFERED_PARTIAL: one chunk, the last. In BUFFERED_PARTIAL it may be
 ///   [`truncated`](ChunkIo::truncated). A `content-length` follows.
 /// * STREAMED: what is put out for a chunk goes on in its place. Output at the end of a body that ended with trailers
 ///   fails, because no answer is left that could carry it.
 /// * FULL_DUPLEX_STREAMED: free. What is longer than 64 KiB goes out in several chunks.
-/// * GRPC: the messages pass, the handler is not run, a warning says so once.
+/// * GRPC: each message as one chunk, with the five bytes of its gRPC frame in front; what is put out must be such
+///   frames again, in any chunks, or the phase fails. [`Messages`](super::Messages) is made for this mode.
 ///
 /// In STREAMED and FULL_DUPLEX_STREAMED a `content-length` is dropped. A processor in a chain behind one that wants the
 /// [`Whole`](super::Whole) body gets that body in one chunk.

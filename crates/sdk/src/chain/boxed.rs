@@ -11,7 +11,7 @@ use extproc_core::session::BodyModes;
 use crate::body::{Piece, Want};
 use crate::stages::{One, Run, Stages, either};
 use crate::stop::Halted;
-use crate::{End, OnError, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
+use crate::{End, OnError, OnMismatch, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
 
 /// A processor whose type is forgotten, for registries and for chains that configuration decides.
 ///
@@ -106,6 +106,7 @@ trait ErasedRun: Send {
     fn dyn_name(&self) -> &str;
     fn dyn_want(&self, direction: Direction) -> Want;
     fn dyn_on_error(&self) -> OnError;
+    fn dyn_on_mismatch(&self) -> Option<OnMismatch>;
     fn dyn_request_headers<'a>(&'a mut self, req: &'a mut Start<RequestHead>) -> Phase<'a>;
     fn dyn_request_body<'a>(&'a mut self, head: &'a mut RequestHead, piece: &'a mut Piece) -> Phase<'a>;
     fn dyn_request_trailers<'a>(&'a mut self, trailers: &'a mut Trailers) -> Phase<'a>;
@@ -126,6 +127,10 @@ impl<P: Processor> ErasedRun for One<P> {
 
     fn dyn_on_error(&self) -> OnError {
         self.on_error(0)
+    }
+
+    fn dyn_on_mismatch(&self) -> Option<OnMismatch> {
+        self.on_mismatch(0)
     }
 
     fn dyn_request_headers<'a>(&'a mut self, req: &'a mut Start<RequestHead>) -> Phase<'a> {
@@ -177,6 +182,10 @@ impl Run for BoxRun {
 
     fn on_error(&self, index: usize) -> OnError {
         self.0[index].dyn_on_error()
+    }
+
+    fn on_mismatch(&self, index: usize) -> Option<OnMismatch> {
+        self.0[index].dyn_on_mismatch()
     }
 
     async fn request_headers(&mut self, index: usize, req: &mut Start<RequestHead>) -> Result<(), Halted> {

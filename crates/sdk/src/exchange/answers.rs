@@ -8,7 +8,7 @@ use super::flow::{Flow, Payload};
 use super::way::Way;
 use super::{Failure, Outcome, Row};
 use crate::Trailers;
-use crate::blocked::MismatchKind;
+use crate::blocked::Reason;
 use crate::body::joined;
 use crate::head::Asked;
 use crate::stages::Run;
@@ -16,19 +16,19 @@ use crate::stages::Run;
 /// Data planes that limit messages take this much (64 KiB).
 const MAX_CHUNK: usize = 64 << 10;
 
-pub(super) const ENDED_BY_TRAILERS: &str = "a STREAMED body ended with trailers: its chunks are answered, so the whole \
-    body cannot be sent on; configure BUFFERED or FULL_DUPLEX_STREAMED for this processor";
-
-const NO_BODY_TO_ANSWER: &str = "output at the end of a body that ended with trailers: the data plane waits for no answer \
-    that could carry it; configure FULL_DUPLEX_STREAMED for this processor";
-
 impl<W: Way> Flow<W> {
     /// Answers the headers with what the header phases did.
     pub(super) fn answer_head<R: Run>(&mut self, row: &mut Row<R>, session: &mut Session) -> Result<(), Outcome> {
         let mode = session.body_mode(W::DIRECTION);
-        let ask = self.ask(row, session);
+        let ask = self.ask(row, session)?;
         let mode = mode.map(|mode| ask.map_or(mode, |ask| ask.of(W::DIRECTION)));
-        let wants_body = !self.last && !self.replaced && self.wants_body(row, mode.unwrap_or_default());
+        let wants_body = !self.last && !self.replaced && self.wants_body(row);
+        if row.is_all_off()
+            && let Some(form) = session.drain_form()
+        {
+            // Nobody here wants anything more: the data plane need not send it.
+            session.drain(form);
+        }
         let Some(head) = &mut self.head else { return Ok(()) };
         let cut = |mode| matches!(mode, BodyMode::Streamed | BodyMode::FullDuplexStreamed);
         if wants_body && mode.is_some_and(cut) {
@@ -67,6 +67,13 @@ impl<W: Way> Flow<W> {
             answer.clear_route = W::take_clear_route(head);
         }
         answered(session.answer(W::DIRECTION, Answer::Body(answer)))
+    }
+
+    /// Answers the chunks that were held back, but for the last: what they held goes on in its answer.
+    pub(super) fn answer_held(&mut self, session: &mut Session, but: usize) -> Result<(), Outcome> {
+        let held = std::mem::take(&mut self.unanswered);
+        self.cleared |= held > 0;
+        (but..held).try_for_each(|_| self.answer_clear(session))
     }
 
     /// Answers a chunk with nothing; its bytes are kept.
@@ -112,6 +119,9 @@ impl<W: Way> Flow<W> {
 
     /// Sends the complete body on in chunks.
     pub(super) fn emit(&mut self, session: &mut Session, end: bool) -> Result<(), Outcome> {
+        if let Some(metadata) = self.take_metadata() {
+            session.annotate(metadata);
+        }
         let pieces = match std::mem::take(&mut self.body) {
             Payload::Complete(body) => vec![body.into_bytes()],
             Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) => Vec::new(),
@@ -150,14 +160,14 @@ impl<W: Way> Flow<W> {
         let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
         // What came was answered, so this is output.
         if !body.is_empty() && !session.is_observing() {
-            return Err(row.fail_body::<W>(row.last_wanting::<W>(), NO_BODY_TO_ANSWER));
+            return Err(row.fail_body::<W>(row.last_wanting::<W>(), Reason::NoAnswerLeft));
         }
         Ok(())
     }
 
     /// The body modes to ask for: what header phases asked for, and where a mode is NONE what the kinds need.
-    fn ask<R: Run>(&mut self, row: &mut Row<R>, session: &Session) -> Option<BodyModes> {
-        let declared = session.protocol()?.bodies;
+    fn ask<R: Run>(&mut self, row: &mut Row<R>, session: &Session) -> Result<Option<BodyModes>, Outcome> {
+        let Some(declared) = session.protocol().map(|protocol| protocol.bodies) else { return Ok(None) };
         let asked = std::mem::take(&mut row.reach.asked);
         let wish = |direction: Direction| {
             let unwanted = row.declined(direction) && !row.wants(direction) && declared.of(direction) != BodyMode::None;
@@ -173,26 +183,26 @@ impl<W: Way> Flow<W> {
         let here = wish(W::DIRECTION).filter(|_| !self.last && !self.upgraded && !self.replaced);
         let later = wish(Direction::Response).filter(|_| W::DIRECTION == Direction::Request);
         if here.is_none() && later.is_none() {
-            return None;
+            return Ok(None);
         }
         if !session.may_ask() {
             if here.is_some() {
-                row.mismatch(W::DIRECTION, BodyMode::None, MismatchKind::NotSent);
+                row.not_sent(W::DIRECTION)?;
             }
-            return None;
+            return Ok(None);
         }
         self.asked = here.is_some() && declared.of(W::DIRECTION) == BodyMode::None;
-        Some(match W::DIRECTION {
+        Ok(Some(match W::DIRECTION {
             Direction::Request => Asked { request: here, response: later }.over(declared),
             Direction::Response => {
                 let request = session.body_mode(Direction::Request).unwrap_or(declared.request);
                 BodyModes { request, response: here.unwrap_or(declared.response) }
             }
-        })
+        }))
     }
 }
 
 /// A misuse here is our own mistake: the kinds leave authors none to make.
-fn answered(result: Result<(), ApiMisuse>) -> Result<(), Outcome> {
+pub(super) fn answered(result: Result<(), ApiMisuse>) -> Result<(), Outcome> {
     result.map_err(|misuse| Outcome::Fail(Failure::Misuse(misuse)))
 }

@@ -1,16 +1,14 @@
 //! One direction of an exchange: runs the stages' phases, and keeps what the wire mode makes it keep.
 
 use bytes::{Bytes, BytesMut};
-use extproc_core::session::DynamicMetadata;
-use extproc_core::session::{ApiMisuse, Chunk};
+use extproc_core::session::{Chunk, DynamicMetadata};
 use extproc_core::{BodyMode, Headers, Session};
 use tracing::Instrument;
 
-use super::answers::ENDED_BY_TRAILERS;
 use super::way::Way;
 use super::{Outcome, Row};
 use crate::blocked::{MismatchKind, Reason, Write};
-use crate::body::{Body, Output, Piece, Want, joined};
+use crate::body::{Body, Deframer, Output, Piece, Want, joined};
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::{Start, Trailers};
@@ -25,7 +23,7 @@ pub(super) struct Flow<W: Way> {
     /// How many stages, in the order of this direction, have had their header phase.
     headed: usize,
     /// How many have had their body phase, or have none.
-    bodied: usize,
+    pub(super) bodied: usize,
     pub(super) body: Payload,
     /// The body mode in force, once a message behind the head came.
     mode: BodyMode,
@@ -37,8 +35,18 @@ pub(super) struct Flow<W: Way> {
     pub(super) deferred: bool,
     /// The head has left: edits would be lost.
     pub(super) gone: bool,
-    /// Chunks were answered with nothing, their bytes are in `body` (STREAMED).
+    /// The body's length, as the data plane sent it.
+    length: Option<u64>,
+    /// How much of the body has come.
+    received: u64,
+    /// Chunks that wait for their answer, their bytes are in `body` (STREAMED, length not known).
+    pub(super) unanswered: usize,
+    /// Chunks were answered with nothing, their bytes are in `body` (STREAMED, length known).
+    taken: bool,
+    /// What is in `body` is not what the message to answer carried.
     pub(super) cleared: bool,
+    /// It was settled what becomes of stages whose kind does not go with the mode.
+    fitted: bool,
     /// A stage replaced the body in its header phase.
     pub(super) replaced: bool,
     /// CONNECT or an upgrade: the body is not HTTP's.
@@ -47,6 +55,8 @@ pub(super) struct Flow<W: Way> {
     pub(super) asked: bool,
     /// Some of the body has come.
     seen: bool,
+    /// GRPC mode: what stages that take bytes have put out of a message, by stage.
+    pub(super) reframers: Vec<Deframer>,
 }
 
 /// The body on its way to the stages.
@@ -74,11 +84,17 @@ impl<W: Way> Default for Flow<W> {
             holds: false,
             deferred: false,
             gone: false,
+            length: None,
+            received: 0,
+            unanswered: 0,
+            taken: false,
             cleared: false,
+            fitted: false,
             replaced: false,
             upgraded: false,
             asked: false,
             seen: false,
+            reframers: Vec::new(),
         }
     }
 }
@@ -96,6 +112,8 @@ impl<W: Way> Flow<W> {
         let head = W::head(headers, last);
         self.upgraded = W::is_upgrade(&head);
         self.last = last;
+        self.length = head.content_length();
+        self.mode = mode.unwrap_or_default();
         self.holds = !last
             && !self.upgraded
             && !session.is_observing()
@@ -129,38 +147,87 @@ impl<W: Way> Flow<W> {
             // FULL_DUPLEX_STREAMED: what comes in is dropped, and the replacement goes out when it has all come.
             return if chunk.end_stream { self.emit(session, true) } else { Ok(()) };
         }
-        if !self.wants_body(row, mode) {
+        self.received += chunk.data.len() as u64;
+        let complete = chunk.end_stream || self.length.is_some_and(|length| self.received >= length);
+        if !std::mem::replace(&mut self.fitted, true) && !session.is_observing() {
+            self.fit(row, complete)?;
+        }
+        if !self.wants_body(row) {
             return self.pass(session, mode, chunk);
         }
+        if mode == BodyMode::Grpc {
+            return self.on_message(row, session, chunk).await;
+        }
+        // Where a body of known length ends is known before the data plane says so, which with trailers it may never.
+        let collects = self.next_whole(row).is_some();
+        let last = if collects && mode == BodyMode::Streamed { complete } else { chunk.end_stream };
         if matches!(mode, BodyMode::Streamed | BodyMode::FullDuplexStreamed) {
-            let output = self.run_chunk(row, chunk.data, chunk.end_stream).await?;
-            if self.next_whole(row).is_none() {
-                if chunk.end_stream {
+            let output = self.run_chunk(row, chunk.data, last).await?;
+            if !collects {
+                if last {
                     self.body = Payload::Absent;
                 }
-                return self.answer_pieces(session, mode, output, chunk.end_stream);
+                return self.answer_pieces(session, mode, output, last);
             }
+            self.cleared |= output.1;
             output.0.into_iter().try_for_each(|data| self.collect(row, data))?;
         } else {
             self.collect(row, chunk.data)?;
         }
-        let complete = chunk.end_stream || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
-        if !complete {
-            if mode == BodyMode::Streamed {
-                self.cleared = true;
-                return self.answer_clear(session);
-            }
-            return Ok(());
+        if !last && !matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial) {
+            return self.keep_chunk(session);
         }
         self.complete(mode == BodyMode::BufferedPartial && !chunk.end_stream);
         self.advance(row).await?;
         if mode != BodyMode::FullDuplexStreamed {
+            self.answer_held(session, 0)?;
             return self.answer_body(session, mode);
         }
         if std::mem::take(&mut self.deferred) {
             self.answer_head(row, session)?;
         }
         self.emit(session, true)
+    }
+
+    /// A chunk of a body that is collected was taken in, and more follows.
+    fn keep_chunk(&mut self, session: &mut Session) -> Result<(), Outcome> {
+        if self.mode != BodyMode::Streamed {
+            return Ok(());
+        }
+        if self.length.is_some() {
+            self.cleared = true;
+            self.taken = true;
+            return self.answer_clear(session);
+        }
+        // Nothing may ever say that the body has ended. As long as its chunks are not answered the data plane has them
+        // too, so that nothing is lost if it gives up on us.
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    /// Settles what becomes of stages whose kind does not go with the mode, before anything of the body is answered.
+    fn fit<R: Run>(&self, row: &mut Row<R>, complete: bool) -> Result<(), Outcome> {
+        if self.upgraded {
+            return Ok(());
+        }
+        for stage in 0..row.len() {
+            let what = match (row.want(stage, W::DIRECTION), self.mode) {
+                (Want::Whole(_), BodyMode::Grpc) => MismatchKind::WholeOfMessages,
+                (Want::Chunks, BodyMode::Grpc) => MismatchKind::ChunksOfMessages,
+                (Want::Whole(_), BodyMode::Streamed) if !complete && self.length.is_none() => MismatchKind::UnknownEnd,
+                (Want::Whole(_) | Want::Messages, BodyMode::BufferedPartial) if !complete && self.length.is_some() => {
+                    MismatchKind::Truncated
+                }
+                _ => continue,
+            };
+            row.mismatch(stage, W::DIRECTION, self.mode, what)?;
+        }
+        Ok(())
+    }
+
+    /// Whether bytes of the body were taken from the data plane that it has not got back.
+    pub(super) fn has_taken(&self) -> bool {
+        self.taken && !matches!(self.body, Payload::Absent)
     }
 
     /// Takes the trailers.
@@ -176,13 +243,18 @@ impl<W: Way> Flow<W> {
         let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
         if self.replaced {
             self.emit(session, false)?;
-        } else if collecting && mode != BodyMode::None && self.wants_body(row, mode) {
-            if self.cleared && !session.is_observing() {
-                // The chunks were answered with nothing, and no answer is left that could carry the output.
+        } else if collecting && mode == BodyMode::Grpc && self.wants_body(row) {
+            self.gone = !session.is_observing();
+            self.end_messages(row, session).await?;
+        } else if collecting && mode != BodyMode::None && self.wants_body(row) {
+            let held = self.unanswered > 0;
+            if self.has_taken() && !session.is_observing() {
+                // Shorter than its length said. The chunks were answered, and no answer is left to carry the output.
                 let stage = self.next_whole(row).map_or(0, |position| W::stage(position, row.len()));
-                return Err(row.fail_body::<W>(stage, ENDED_BY_TRAILERS));
+                return Err(row.fail_body::<W>(stage, Reason::NoAnswerLeft));
             }
-            let (output, _) = self.run_chunk(row, Bytes::new(), true).await?;
+            let (output, changed) = self.run_chunk(row, Bytes::new(), true).await?;
+            self.cleared |= changed;
             output.into_iter().try_for_each(|data| self.collect(row, data))?;
             // An empty body in the modes that answer it: no answer is left that could carry edits.
             self.gone = !self.deferred && !session.is_observing();
@@ -191,7 +263,12 @@ impl<W: Way> Flow<W> {
             if std::mem::take(&mut self.deferred) {
                 self.answer_head(row, session)?;
             }
-            self.flush_before_trailers(row, session, mode)?;
+            if held {
+                self.answer_held(session, 1)?;
+                self.answer_body(session, mode)?;
+            } else {
+                self.flush_before_trailers(row, session, mode)?;
+            }
         }
         if let Some(request) = W::share(&mut self.head) {
             row.share(request, self.headed);
@@ -202,6 +279,10 @@ impl<W: Way> Flow<W> {
     /// What phases that ended with a local reply had to say.
     pub(super) fn take_metadata(&mut self) -> Option<DynamicMetadata> {
         self.head.as_mut()?.take_metadata()
+    }
+
+    pub(super) fn has_metadata(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.has_metadata())
     }
 
     /// How many stages have seen the head.
@@ -257,8 +338,13 @@ impl<W: Way> Flow<W> {
         }
         let mut start = Start::new(head, self.last && !self.replaced, row.lend_reach());
         let span = row.record.begin(stage, W::HEADERS, &mut start);
-        let result = W::on_headers(&mut row.run, stage, &mut start).instrument(span).await;
+        let mut result = W::on_headers(&mut row.run, stage, &mut start).instrument(span).await;
         row.record.finish();
+        if result.is_ok() && start.replacement.is_some() && self.mode == BodyMode::Grpc {
+            let reason = Reason::NoReplace(self.mode);
+            row.block(stage, W::HEADERS, Write::ReplaceBody, reason);
+            result = Err(Halted::Fail(reason.into()));
+        }
         let Start { mut head, replacement, detached, reach, .. } = start;
         let judged = row.judge(stage, W::HEADERS, result, &mut head);
         for (what, reason) in reach.blocked {
@@ -296,7 +382,7 @@ impl<W: Way> Flow<W> {
             match row.want(stage, W::DIRECTION) {
                 Want::Nothing => continue,
                 Want::Whole(limit) if body.len() > limit => return Err(row.overflow::<W>(stage, limit)),
-                Want::Whole(_) | Want::Chunks => {}
+                Want::Whole(_) | Want::Chunks | Want::Messages => {}
             }
             let truncated = body.truncated();
             let piece = Piece::new(body.bytes().clone(), true, truncated);
@@ -328,7 +414,7 @@ impl<W: Way> Flow<W> {
         let mut changed = false;
         for position in self.bodied..end {
             let stage = W::stage(position, row.len());
-            if row.want(stage, W::DIRECTION) != Want::Chunks {
+            if !row.want(stage, W::DIRECTION).is_piecewise() {
                 continue;
             }
             if last && pieces.is_empty() {
@@ -338,13 +424,13 @@ impl<W: Way> Flow<W> {
             let mut output = Vec::with_capacity(count);
             for (index, data) in pieces.into_iter().enumerate() {
                 let last = last && index + 1 == count;
-                let is_on = row.want(stage, W::DIRECTION) == Want::Chunks;
+                let is_on = row.want(stage, W::DIRECTION).is_piecewise();
                 if !is_on || (data.is_empty() && !last) {
                     output.push(data);
                     continue;
                 }
                 match self.run_body(row, stage, Piece::new(data.clone(), last, false)).await? {
-                    Output::Same => output.push(data),
+                    Output::Same | Output::Messages(_) => output.push(data),
                     Output::Pieces(pieces) => {
                         changed = true;
                         output.extend(pieces);
@@ -360,7 +446,12 @@ impl<W: Way> Flow<W> {
     }
 
     /// Runs one stage's body handler on a piece.
-    async fn run_body<R: Run>(&mut self, row: &mut Row<R>, stage: usize, mut piece: Piece) -> Result<Output, Outcome> {
+    pub(super) async fn run_body<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        stage: usize,
+        mut piece: Piece,
+    ) -> Result<Output, Outcome> {
         let mut head = self.head.take().unwrap_or_default();
         W::set_request(&mut head, row.request(stage));
         head.set_facts(&row.facts);
@@ -372,7 +463,10 @@ impl<W: Way> Flow<W> {
         row.record.finish();
         if result.is_ok() && self.gone && head.has_edits() {
             row.block(stage, W::BODY, Write::Header, Reason::HeadGone(self.mode));
-            result = Err(Halted::Fail(ApiMisuse::HeadersGone(W::DIRECTION).into()));
+            result = Err(Halted::Fail(Reason::HeadGone(self.mode).into()));
+        }
+        if self.gone && W::take_clear_route(&mut head) {
+            row.block(stage, W::BODY, Write::ClearRoute, Reason::HeadGone(self.mode));
         }
         let judged = row.judge(stage, W::BODY, result, &mut head);
         self.head = Some(head);
@@ -420,16 +514,9 @@ impl<W: Way> Flow<W> {
         }
     }
 
-    pub(super) fn wants_body<R: Run>(&self, row: &Row<R>, mode: BodyMode) -> bool {
-        if self.upgraded {
-            return false;
-        }
-        let wanted = (self.bodied..row.len()).any(|p| row.want(W::stage(p, row.len()), W::DIRECTION) != Want::Nothing);
-        if wanted && mode == BodyMode::Grpc {
-            row.mismatch(W::DIRECTION, mode, MismatchKind::WholeOfMessages);
-            return false;
-        }
-        wanted
+    pub(super) fn wants_body<R: Run>(&self, row: &Row<R>) -> bool {
+        let mut stages = (self.bodied..row.len()).map(|position| W::stage(position, row.len()));
+        !self.upgraded && stages.any(|stage| row.want(stage, W::DIRECTION) != Want::Nothing)
     }
 
     fn collect<R: Run>(&mut self, row: &Row<R>, data: Bytes) -> Result<(), Outcome> {

@@ -116,7 +116,7 @@ fn reply_of(reply: LocalReply, head: &ResponseHead, body: Bytes) -> LocalReply {
     reply.set_status(head.status());
     reply.clear_headers();
     for (name, value) in head.headers() {
-        reply.push(name.clone(), value.clone());
+        reply.copy(name, value);
     }
     reply
 }

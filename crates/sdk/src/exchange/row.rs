@@ -6,7 +6,7 @@ use extproc_core::{BodyMode, Direction};
 
 use super::way::Way;
 use super::{Failure, Outcome};
-use crate::blocked::{Blocked, Mismatch, MismatchKind, Phase, Reason, Settings, Write};
+use crate::blocked::{Blocked, Mismatch, MismatchKind, OnMismatch, Phase, Reason, Settings, Write};
 use crate::body::Want;
 use crate::head::{Asked, Reach};
 use crate::stages::Run;
@@ -23,6 +23,8 @@ pub(super) struct Row<R> {
     pub(super) settings: Arc<Settings>,
     /// What the data plane told so far.
     pub(super) facts: Arc<Facts>,
+    /// The phase that gave metadata last.
+    pub(super) annotated: Option<(usize, Phase)>,
     /// The request's head once it has been forwarded, and how many stages have seen it.
     request: Option<Arc<RequestHead>>,
     seen: usize,
@@ -41,7 +43,8 @@ struct State {
 impl<R: Run> Row<R> {
     pub(super) fn new(run: R, settings: Arc<Settings>, facts: Arc<Facts>, record: Record) -> Self {
         let states = vec![State::default(); run.len()];
-        Self { states, run, reach: Reach::default(), settings, facts, request: None, seen: 0, record }
+        let reach = Reach::default();
+        Self { states, run, reach, settings, facts, annotated: None, request: None, seen: 0, record }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -134,6 +137,9 @@ impl<R: Run> Row<R> {
         result: Result<(), Halted>,
         fields: &mut Fields,
     ) -> Result<bool, Outcome> {
+        if fields.has_metadata() {
+            self.annotated = Some((stage, phase));
+        }
         let refused = fields.take_refused();
         if let Some(refused) = refused {
             self.block(stage, phase, Write::Header, refused.into());
@@ -176,21 +182,45 @@ impl<R: Run> Row<R> {
         self.settings.blocked(&Blocked { processor: self.run.name(stage).to_owned(), phase, what, reason });
     }
 
-    /// The stages that want a body will not get it.
-    pub(super) fn mismatch(&self, direction: Direction, mode: BodyMode, what: MismatchKind) {
-        let first = self.record.first_mismatch(direction);
-        for stage in 0..self.len() {
-            let need = match self.want(stage, direction) {
-                Want::Nothing => continue,
-                Want::Whole(_) => Need::Whole,
-                Want::Chunks => Need::Chunks,
-            };
-            if first {
-                self.record.mismatch(stage, need, mode);
+    /// The stage's kind does not go with the body mode.
+    pub(super) fn mismatch(
+        &mut self,
+        stage: usize,
+        direction: Direction,
+        mode: BodyMode,
+        what: MismatchKind,
+    ) -> Result<(), Outcome> {
+        let need = match self.want(stage, direction) {
+            Want::Nothing => return Ok(()),
+            Want::Whole(_) => Need::Whole,
+            Want::Chunks => Need::Chunks,
+            Want::Messages => Need::Messages,
+        };
+        let action = self.run.on_mismatch(stage).unwrap_or(self.settings.on_mismatch);
+        let processor = self.run.name(stage).to_owned();
+        self.record.mismatch(stage, need, mode);
+        self.settings.mismatch(&Mismatch { processor, direction, mode, what, action });
+        match action {
+            OnMismatch::Fail => {
+                let processor = self.run.name(stage).to_owned();
+                return Err(Outcome::Fail(Failure::Mismatch { processor, mode }));
             }
-            let processor = self.run.name(stage).to_owned();
-            self.settings.mismatch(&Mismatch { processor, direction, mode, what });
+            OnMismatch::Pass => self.states[stage].declines[direction as usize] = true,
+            OnMismatch::Serve if matches!(what, MismatchKind::NotSent | MismatchKind::WholeOfMessages) => {
+                self.states[stage].declines[direction as usize] = true;
+            }
+            OnMismatch::Serve => {}
         }
+        Ok(())
+    }
+
+    /// The stages that want the body of this direction will not get it.
+    pub(super) fn not_sent(&mut self, direction: Direction) -> Result<(), Outcome> {
+        (0..self.len())
+            .filter(|stage| self.want(*stage, direction) != Want::Nothing)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .try_for_each(|stage| self.mismatch(stage, direction, BodyMode::None, MismatchKind::NotSent))
     }
 
     pub(super) fn close(&mut self, end: End) {
@@ -217,9 +247,9 @@ impl<R: Run> Row<R> {
     }
 
     /// The body mode cannot carry what the stage wants of the body.
-    pub(super) fn fail_body<W: Way>(&self, stage: usize, error: &str) -> Outcome {
-        self.block(stage, W::BODY, Write::Output, Reason::NoAnswerLeft);
-        self.record.failed(stage, FailureKind::BodyMode, &error);
+    pub(super) fn fail_body<W: Way>(&self, stage: usize, reason: Reason) -> Outcome {
+        self.block(stage, W::BODY, Write::Output, reason);
+        self.record.failed(stage, FailureKind::BodyMode, &reason);
         Outcome::Fail(Failure::Stage(self.run.name(stage).to_owned()))
     }
 

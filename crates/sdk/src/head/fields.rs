@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use extproc_core::Headers;
 use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
-use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataValue};
+use extproc_core::session::{DynamicMetadata, HeaderEdits, MetadataMessage, MetadataValue};
 
 use super::{IntoName, IntoValue};
 use crate::Facts;
@@ -231,6 +231,20 @@ impl Fields {
         self.metadata.get_or_insert_default().set(namespace, key, value);
     }
 
+    /// As [`metadata`](Self::metadata), as a typed message (`typed_dynamic_metadata`); one for each namespace, the last
+    /// wins. Envoy takes only the namespaces that `metadata_options.receiving_namespaces.typed` lists.
+    ///
+    /// ```
+    /// # fn f(req: &mut extproc::RequestHead) {
+    /// let user = extproc::MetadataMessage { type_url: "type.googleapis.com/acme.User".into(), value: vec![8, 1] };
+    /// req.typed_metadata("acme.auth", user);
+    /// # }
+    /// ```
+    pub fn typed_metadata(&mut self, namespace: impl Into<String>, message: MetadataMessage) {
+        self.save();
+        self.metadata.get_or_insert_default().set_typed(namespace, message);
+    }
+
     /// Where the exchange is, and what this processor's handlers took so far.
     #[must_use]
     pub const fn progress(&self) -> &Progress {
@@ -243,6 +257,10 @@ impl Fields {
 
     pub(crate) fn take_metadata(&mut self) -> Option<DynamicMetadata> {
         self.metadata.take().map(|metadata| *metadata)
+    }
+
+    pub(crate) const fn has_metadata(&self) -> bool {
+        self.metadata.is_some()
     }
 
     pub(crate) fn new(map: Headers, framed: bool) -> Self {

@@ -85,6 +85,7 @@ labels! {
         NotMessages = "not_messages",
         CannotAsk = "cannot_ask",
         CannotExtend = "cannot_extend",
+        InvalidHeader = "invalid_header",
         NothingFollows = "nothing_follows",
         ResponseBegun = "response_begun",
     }
@@ -100,6 +101,7 @@ impl Blocked {
             Reason::NotMessages => Self::NotMessages,
             Reason::CannotAsk(_) => Self::CannotAsk,
             Reason::CannotExtend => Self::CannotExtend,
+            Reason::InvalidHeader => Self::InvalidHeader,
             Reason::NothingFollows => Self::NothingFollows,
             Reason::ResponseBegun => Self::ResponseBegun,
         }
@@ -121,6 +123,7 @@ labels! {
     pub(crate) enum Need {
         Whole = "whole",
         Chunks = "chunks",
+        Messages = "messages",
     }
 }
 

@@ -1,12 +1,11 @@
 //! What happens in one exchange.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use extproc_core::headers::Value;
-use extproc_core::session::{ApiMisuse, Violation};
+use extproc_core::session::Violation;
 use extproc_core::{BodyMode, Direction, Headers};
 use tokio::time::Instant;
 use tracing::Span;
@@ -30,8 +29,6 @@ pub(crate) struct Record {
     /// The handler that runs. It stays here if the exchange is dropped while it does.
     running: Option<Running>,
     end: Option<StreamEnd>,
-    /// A direction's body was told to be a mismatch.
-    mismatched: [Cell<bool>; 2],
     /// The last one that a handler ran in.
     phase: Phase,
     request_id: Option<Value>,
@@ -56,7 +53,6 @@ impl Record {
             times,
             running: None,
             end: None,
-            mismatched: Default::default(),
             phase: Phase::RequestHeaders,
             request_id: None,
             span: Span::none(),
@@ -121,8 +117,8 @@ impl Record {
 
     /// A handler returned an error.
     pub(crate) fn handler_failed(&self, stage: usize, error: &Error) {
-        let refused = error.downcast_ref::<Refused>().is_some()
-            || matches!(error.downcast_ref(), Some(ApiMisuse::HeadersGone(_)));
+        let refused =
+            error.downcast_ref::<Refused>().is_some() || matches!(error.downcast_ref(), Some(Reason::HeadGone(_)));
         if let Some(MessageError::TooLong(_)) = error.downcast_ref() {
             self.limit(stage, Limit::Message);
         }
@@ -179,11 +175,6 @@ impl Record {
         self.counts.stream.faults.failed(FailureKind::Internal);
     }
 
-    /// Whether no body of this direction was a mismatch so far. From now on one was.
-    pub(crate) fn first_mismatch(&self, direction: Direction) -> bool {
-        !self.mismatched[direction as usize].replace(true)
-    }
-
     /// The stage wants bodies that the mode does not deliver.
     pub(crate) fn mismatch(&self, stage: usize, need: Need, mode: BodyMode) {
         self.counts.stages[stage].mismatches.add(need, mode, 1);
@@ -200,9 +191,8 @@ impl Record {
     }
 
     /// The data plane has no credit left for what is to be sent (GRPC).
-    #[expect(dead_code, reason = "for flow control in the body mode GRPC")]
-    pub(crate) fn credit_stall(&self) {
-        self.counts.stream.credit_stalls.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn credit_stalls(&self, times: u64) {
+        self.counts.stream.credit_stalls.fetch_add(times, Ordering::Relaxed);
     }
 
     /// The stream ends with an error of ours. What was said first about how it ends stands.

@@ -11,6 +11,10 @@ macro_rules! delegate {
             self.inner.name()
         }
 
+        fn on_mismatch(&self) -> Option<$crate::OnMismatch> {
+            self.inner.on_mismatch()
+        }
+
         $(delegate!(@$phase $inner $ctx $expr);)*
     };
     (@on_error $inner:ident $ctx:ident $expr:expr) => {

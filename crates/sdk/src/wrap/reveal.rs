@@ -3,8 +3,8 @@
 use extproc_core::headers::Name;
 
 use crate::{
-    Abort, BodyKind, End, Halt, Io, LocalReply, OnError, Open, Processor, Request, RequestHead, Response, ResponseHead,
-    Start, Stop, Trailers,
+    Abort, BodyKind, End, Halt, Io, LocalReply, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response,
+    ResponseHead, Start, Stop, Trailers,
 };
 
 /// Adds the processor's name to a response header, in front of those that are there: the header lists the processors
@@ -67,6 +67,10 @@ impl<P: Processor> Processor for Reveal<P> {
 
     fn on_error(&self) -> OnError {
         self.inner.on_error()
+    }
+
+    fn on_mismatch(&self) -> Option<OnMismatch> {
+        self.inner.on_mismatch()
     }
 
     fn open(&self, open: &Open) -> P::Ctx {
