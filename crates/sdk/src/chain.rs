@@ -29,7 +29,11 @@ use crate::{End, OnError, OnMismatch, Open, RequestHead, ResponseHead, Start, Tr
 /// assert_eq!(server.name(), "Noop,Noop,Noop");
 /// ```
 ///
-/// For a row that configuration decides, see [`BoxProcessor`].
+/// One stream is not quite as many: in body mode NONE a processor sees a body that another one put in place with
+/// [`replace_body`](crate::Start::replace_body), which ends the trailers for all; and where the stream fails, no response
+/// phase runs.
+///
+/// For a row that configuration decides, see [`BoxProcessor`], and `Registry` of feature `config` for files.
 #[derive(Clone)]
 pub struct Chain<S>(Arc<S>);
 

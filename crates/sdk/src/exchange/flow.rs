@@ -362,7 +362,10 @@ impl<W: Way> Flow<W> {
         if let (Ok(true), Some(body)) = (&judged, replacement) {
             head.fix_length(body.len());
             head.set_framed(true);
-            self.body = Payload::Complete(Body::new(body, false));
+            // Changed: behind a stage that collects, the headers are answered and the body's answer carries it.
+            let mut replaced = Body::default();
+            replaced.replace(body);
+            self.body = Payload::Complete(replaced);
             self.bodied = self.headed;
             self.replaced = true;
         }
