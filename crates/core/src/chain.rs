@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::chain::lane::Lane;
 use crate::filter::{self, ApiMisuse, Filter, Forward, HttpEvent, Outgoing, StreamEvent, Timer};
 use crate::local_reply::RequestKind;
-use crate::{Config, Direction, LocalReply, Stats};
+use crate::{Attribute, Config, Direction, LocalReply, Stats};
 
 /// The filters of one exchange, in request order; responses pass them in reverse.
 ///
@@ -101,6 +101,18 @@ impl FilterChain {
         self.enter(now, direction, event);
         self.settle(now);
         Ok(())
+    }
+
+    /// Tells the filters an attribute that headers do not have (`source.address`, `request.time`), before the headers of
+    /// the direction that it is for. Names are Envoy's.
+    pub fn set_attribute(&mut self, name: &str, value: &Attribute) {
+        self.filters.iter_mut().for_each(|filter| filter.set_attribute(name, value.clone()));
+    }
+
+    /// Whether a filter asks for an attribute: one that takes work to find out need not be told otherwise.
+    #[must_use]
+    pub fn wants_attribute(&self, name: &str) -> bool {
+        self.filters.iter().any(|filter| filter.wants_attribute(name))
     }
 
     /// Takes what the side stream of a filter brought.

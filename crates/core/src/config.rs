@@ -15,6 +15,11 @@ pub struct Options {
     pub profile: Profile,
     /// What is sent to the processor. Default: both headers; [`Options::of`] has that of a profile.
     pub processing_mode: ProcessingMode,
+    /// Attributes that go with the first message of the request direction, once: names as in Envoy
+    /// (`request.path`, `source.address`). What nobody knows is left out. Default: none.
+    pub request_attributes: Vec<String>,
+    /// The same for the response direction. Default: none.
+    pub response_attributes: Vec<String>,
     /// How long the processor may take for one answer. Default 200 ms; 0 to 3600 s.
     pub message_timeout: Duration,
     /// The longest timeout that a processor may ask for; zero refuses it. Default 0; 0 to 3600 s.
@@ -86,6 +91,8 @@ impl Default for Options {
             name: "ext_proc".to_owned(),
             profile: Profile::Envoy,
             processing_mode: ProcessingMode::default(),
+            request_attributes: Vec::new(),
+            response_attributes: Vec::new(),
             message_timeout: Duration::from_millis(200),
             max_message_timeout: Duration::ZERO,
             failure_mode_allow: false,

@@ -50,7 +50,7 @@ use crate::local_reply::RequestKind;
 use crate::profile::Misplaced;
 use crate::violation::Violation;
 use crate::wire::{Controls, Reply, ReplyMessage};
-use crate::{BodyMode, Config, Direction, Profile, Stats};
+use crate::{Attribute, BodyMode, Config, Direction, Profile, Stats};
 
 /// One ext_proc filter on one HTTP exchange.
 ///
@@ -102,6 +102,11 @@ impl Filter {
         if let (Direction::Request, Some(headers)) = (direction, headers) {
             self.kind.get_or_insert_with(|| RequestKind::of(headers));
         }
+        if let Some(headers) = headers {
+            let options = self.config.options();
+            let lists = [&options.request_attributes[..], &options.response_attributes[..]];
+            self.link.attributes.read(direction, headers, lists);
+        }
         let response_begins = direction == Direction::Response && headers.is_some();
         match self.with_side(now, direction, |side, cx| side.on_http(cx, order, event)) {
             Ok(()) if response_begins => self.close_if_settled(),
@@ -110,6 +115,21 @@ impl Filter {
         }
         self.balance();
         Ok(())
+    }
+
+    /// Tells an attribute that the headers do not have (`source.address`, `request.time`). It goes with the first message
+    /// of a direction whose headers come after it, if the configuration lists it.
+    pub fn set_attribute(&mut self, name: &str, value: Attribute) {
+        if self.wants_attribute(name) {
+            self.link.attributes.tell(name, value);
+        }
+    }
+
+    /// Whether the configuration lists an attribute.
+    #[must_use]
+    pub fn wants_attribute(&self, name: &str) -> bool {
+        let options = self.config.options();
+        options.request_attributes.iter().chain(&options.response_attributes).any(|it| it == name)
     }
 
     /// Takes what the side stream brought. Late and unknown input is counted or ignored, never an error.

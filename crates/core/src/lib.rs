@@ -60,6 +60,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod attributes;
 pub mod chain;
 pub mod config;
 pub mod filter;
@@ -75,6 +76,7 @@ pub mod stats;
 pub mod violation;
 mod wire;
 
+pub use attributes::Attribute;
 pub use chain::FilterChain;
 pub use config::{Config, ConfigError, Options};
 pub use headers::Headers;

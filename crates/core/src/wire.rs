@@ -1,5 +1,6 @@
 //! Between the wire types and the core's own: the only file of the filter that names generated types.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,10 @@ use extproc_proto::{
 };
 pub(crate) use extproc_proto::{ProcessingRequest as Message, ProcessingResponse as ReplyMessage};
 
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+
+use crate::Attribute;
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
 use crate::profile::Misplaced;
@@ -294,6 +299,31 @@ fn http_body(direction: Direction, body: HttpBody) -> Box<Message> {
         Direction::Response => Request::ResponseBody(body),
     })
 }
+
+/// The direction that a message is about.
+pub(crate) fn direction(message: &Message) -> Option<Direction> {
+    Some(match message.request.as_ref()? {
+        Request::RequestHeaders(_) | Request::RequestBody(_) | Request::RequestTrailers(_) => Direction::Request,
+        Request::ResponseHeaders(_) | Request::ResponseBody(_) | Request::ResponseTrailers(_) => Direction::Response,
+    })
+}
+
+/// Tells attributes with a message, under Envoy's key.
+pub(crate) fn set_attributes(message: &mut Message, attributes: BTreeMap<String, Attribute>) {
+    if attributes.is_empty() {
+        return;
+    }
+    let value = |attribute| match attribute {
+        Attribute::Text(text) => Kind::StringValue(text),
+        Attribute::Number(number) => Kind::NumberValue(number),
+        Attribute::Bool(bool) => Kind::BoolValue(bool),
+    };
+    let fields = attributes.into_iter().map(|(name, attribute)| (name, Value { kind: Some(value(attribute)) }));
+    message.attributes.insert(FILTER_KEY.to_owned(), Struct { fields: fields.collect() });
+}
+
+/// The key of attributes in a message.
+const FILTER_KEY: &str = "envoy.filters.http.ext_proc";
 
 /// Room for the processor, by direction, and nothing else.
 pub(crate) fn window_message(increments: [i64; 2]) -> Box<Message> {

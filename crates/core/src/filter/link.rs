@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::grpc::{Message as GrpcMessage, Windows};
 use super::timers::Timers;
 use super::{Effect, EndStream, Outgoing};
+use crate::attributes::Attributes;
 use crate::config::RouteCacheAction;
 use crate::mutation::{Mutation, Scope};
 use crate::violation::Violation;
@@ -41,6 +42,7 @@ pub(super) struct Link {
     pub(super) body_sent: bool,
     /// Of a stream that was told of them.
     pub(super) windows: Option<Windows>,
+    pub(super) attributes: Attributes,
     /// Half-closed for `request_drain`: the processor gives back what it has, and ends the stream.
     pub(super) draining: bool,
     pub(super) effects: VecDeque<Effect>,
@@ -174,6 +176,9 @@ impl Cx<'_> {
             }
             Stream::Open => {}
             Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),
+        }
+        if let Some(direction) = wire::direction(&message) {
+            wire::set_attributes(&mut message, link.attributes.take(direction));
         }
         link.stats.stream_msgs_sent += 1;
         link.body_sent |= wire::has_body(&message);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod answers;
+mod attributes;
 mod basics;
 mod buffered;
 mod chains;
