@@ -84,7 +84,15 @@ impl Dialogue<'_> {
                 self.obey(todo)?;
             }
             let Some(deadline) = play.deadline().filter(|_| !self.quit) else { break };
+            // Parts that are due are there before any answer; only the engine's own deadlines race with answers, and lose.
+            let now = self.clock.now();
+            let owed = play.chain().poll_timeout().is_some_and(|(at, ..)| at <= now);
+            if deadline <= now && !owed {
+                play.handle_time(now);
+                continue;
+            }
             tokio::select! {
+                biased;
                 event = self.inbox.next() => {
                     let event = self.hear(event);
                     play.handle_stream(self.clock.now(), 0, event);

@@ -71,9 +71,6 @@ pub(super) fn warnings(log: &Log) -> Vec<String> {
     if log.replies().any(|reply| reply.mode_override.is_some()) && !log.mode_override_allowed {
         warnings.push("mode_override was ignored; --allow-mode-override allows it".to_owned());
     }
-    if !log.late.is_empty() {
-        warnings.push(format!("{} message(s) came after everything was answered", log.late.len()));
-    }
     if log.left_open {
         warnings.push("the processor did not end the stream within 1 s after the data plane had".to_owned());
     }

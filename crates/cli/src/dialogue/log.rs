@@ -31,6 +31,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) at: Duration,
     pub(crate) sent: Option<&'a ProcessingRequest>,
     pub(crate) answer: Option<(Duration, &'a ProcessingResponse)>,
+    /// An answer that came when the data plane had said that it sends nothing more.
+    pub(crate) late: bool,
 }
 
 impl Log {
@@ -80,26 +82,30 @@ impl Log {
         self.replies().any(words::is_immediate)
     }
 
-    /// Answers that had no place: the engine's count of them, and what came too late to be counted.
+    /// Answers that had no place: the engine's count of them, and those that nothing asked for and that it did not look
+    /// at any more.
     pub(crate) fn spurious(&self) -> u64 {
-        self.stats().spurious_msgs_received + self.late.len() as u64
+        let unasked = self.turns().iter().filter(|turn| turn.late && turn.sent.is_none()).count();
+        self.stats().spurious_msgs_received + unasked as u64
     }
 
     /// Each answer beside the oldest message of its phase that has none.
     pub(crate) fn turns(&self) -> Vec<Turn<'_>> {
         let mut turns: Vec<Turn<'_>> = Vec::new();
+        let mut late = false;
         for entry in &self.effective.entries {
             match &entry.event {
                 Event::Sent(_, message) => {
                     let phase = words::asked(message);
-                    turns.push(Turn { phase, at: entry.at, sent: Some(message), answer: None });
+                    turns.push(Turn { phase, at: entry.at, sent: Some(message), answer: None, late });
                 }
-                Event::Reply(_, reply) => answer(&mut turns, entry.at, reply),
+                Event::HalfClosed(_) => late = true,
+                Event::Reply(_, reply) => answer(&mut turns, entry.at, reply, late),
                 _ => {}
             }
         }
         let end = self.effective.entries.last().map(|entry| entry.at).unwrap_or_default();
-        self.late.iter().for_each(|reply| answer(&mut turns, end, reply));
+        self.late.iter().for_each(|reply| answer(&mut turns, end, reply, true));
         turns
     }
 
@@ -113,13 +119,13 @@ impl Log {
     }
 }
 
-fn answer<'a>(turns: &mut Vec<Turn<'a>>, at: Duration, reply: &'a ProcessingResponse) {
+fn answer<'a>(turns: &mut Vec<Turn<'a>>, at: Duration, reply: &'a ProcessingResponse, late: bool) {
     let phase = words::answered(reply);
     // What asks for more time answers nothing.
     let answers = reply.response.is_some() || reply.override_message_timeout.is_none();
     let mut open = turns.iter_mut().filter(|turn| answers && turn.answer.is_none() && turn.sent.is_some());
     match open.find(|turn| phase.is_none() || turn.phase == phase) {
         Some(turn) => turn.answer = Some((at.saturating_sub(turn.at), reply)),
-        None => turns.push(Turn { phase, at, sent: None, answer: Some((Duration::ZERO, reply)) }),
+        None => turns.push(Turn { phase, at, sent: None, answer: Some((Duration::ZERO, reply)), late }),
     }
 }

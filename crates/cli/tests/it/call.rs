@@ -63,11 +63,18 @@ async fn bodies_are_cut_and_trailers_sent_both_ways() {
         let all = got["messages"].as_array().unwrap().iter().filter(|it| it["from"] == from);
         all.map(|it| format!("{}: {}", it["phase"].as_str().unwrap(), it["says"][0].as_str().unwrap())).collect()
     };
+    // How pieces are joined that wait for an answer is the engine's to decide; that nothing is lost is not.
     let sent = of("data plane");
-    let expected =
-        ["request body: 1 byte", "request body: 3 bytes", "request body: 1 byte", "request trailers: 1 trailer, end"];
-    assert_eq!(sent[1..5], expected, "{got:#}");
-    assert_eq!(sent[6..], ["response body: 4 bytes", "response body: 1 byte", "response trailers: 1 trailer, end"]);
+    for part in ["request trailers: 1 trailer, end", "response trailers: 1 trailer, end"] {
+        assert_eq!(sent.iter().filter(|it| *it == part).count(), 1, "{part}: {got:#}");
+    }
+    let bodies = |side: &str| -> u32 {
+        let all = sent.iter().filter_map(|it| it.strip_prefix(side)?.split(' ').next()?.parse::<u32>().ok());
+        all.sum()
+    };
+    assert_eq!((bodies("request body: "), bodies("response body: ")), (5, 5), "{got:#}");
+    assert_eq!((&got["upstream"]["body"], &got["client"]["body"]), (&"abcde".into(), &"Hello".into()));
+    assert_eq!(got["upstream"]["trailers"], serde_json::json!([["x-t", "1"]]));
     assert_eq!(of("processor").len(), sent.len());
     assert_eq!(got["client"]["trailers"], serde_json::json!([["x-u", "2"]]));
     assert!(got["messages"].as_array().unwrap().iter().any(|it| it["took"].is_f64()), "{got:#}");

@@ -10,6 +10,7 @@ mod cases;
 mod conform;
 mod echo;
 mod gateway;
+mod mistakes;
 mod serve;
 mod sink;
 mod tls;
