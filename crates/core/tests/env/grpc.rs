@@ -314,7 +314,7 @@ exchanges! {
         => format!("200 {PONG} | {} | qh qb\"abc\" qb\"de\" qb!\"fg\" | ", frames(&["abc", "fg"]).escape_ascii());
     no_room_no_reading: grpc(Q).options(windows).sends(call(&["abcd", "efgh", "ijkl"])).to(but("qb", 0, Vec::new()))
         => "  incomplete hung |  incomplete | qh qb\"abcd\" | ";
-    processors_without_windows_are_not_held_to_them: grpc(Q).options(|it| it.grpc_window = 4).sends(call(&["abcd", "efgh", "ijkl"]))
+    processors_without_windows_are_not_held_to_them: grpc(Q).options(|it| (it.grpc_flow_control, it.grpc_window) = (FlowControl::Auto, 4)).sends(call(&["abcd", "efgh", "ijkl"]))
         => format!("200 {PONG} | {} | qh qb\"abcd\" qb\"efgh\" qb!\"ijkl\" | ", frames(&["abcd", "efgh", "ijkl"]).escape_ascii());
     an_overflow: grpc(Q).options(windows).sends(call(&["ab"])).to(but("qb", 0, vec![room(i64::MAX, 0)]))
         => "200  |  incomplete | qh qb!\"ab\" | flow_control_window_overflow";

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use extproc_core::config::FlowControl;
 use extproc_core::filter::GrpcStatus;
 use extproc_core::headers::{Name, Value};
-use extproc_core::pair::{Ending, Processor, Replies, Seen};
-use extproc_core::{BodyMode, Direction, Profile};
+use extproc_core::pair::{Author, Ending, Processor, Replies, Seen, WithSession};
+use extproc_core::session::{Answer, ApiMisuse, Call, HeaderEdits, HeadersAnswer};
+use extproc_core::{BodyMode, Direction, Profile, Session};
 use extproc_proto::body_mutation::Mutation;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::{Response, ServerWindowUpdate};
@@ -329,5 +330,34 @@ fn failures_lose_and_double_nothing() {
             if outcome.details.is_some() { Ok(()) } else { transparent(&case, &outcome) }
         };
         check().map_err(|error| explain(&case, &outcome, &format!("{error}\n{players:?}")))
+    });
+}
+
+/// Gives everything back through a session.
+#[derive(Debug)]
+struct Echo;
+
+impl Author for Echo {
+    fn answer(&mut self, session: &mut Session, call: Call) -> Result<(), ApiMisuse> {
+        match call {
+            Call::Headers { direction, .. } => session.answer(direction, Answer::Headers(HeadersAnswer::default())),
+            Call::Body { direction, chunk } => session.answer(direction, Answer::Chunk(chunk)),
+            Call::Trailers { direction, .. } => session.answer(direction, Answer::Trailers(HeaderEdits::new())),
+            Call::Drained { direction } => session.answer(direction, Answer::Drained),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Both ends of our own: the session keeps to the windows that the filter tells it, and the other way round.
+#[test]
+fn sessions_are_not_noticed() {
+    exchanges(5_000, |rng| {
+        let (mut case, _) = calls(rng);
+        // A session refuses what comes beyond its credit.
+        case.filters.iter_mut().for_each(|options| options.grpc_flow_control = FlowControl::Required);
+        let sessions = case.filters.iter().map(|_| Box::new(WithSession::new(Echo)) as Box<dyn Processor>).collect();
+        let outcome = run(&case, case.pair(sessions), false)?;
+        transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
     });
 }
