@@ -6,13 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use extproc_core::Direction;
-use extproc_core::session::BodyModes;
 
 pub use self::boxed::BoxProcessor;
 use crate::body::{Piece, Want};
-use crate::stages::{Run, Stages, either};
+use crate::stages::{Run, Stages};
 use crate::stop::Halted;
-use crate::{End, OnError, OnMismatch, Open, RequestHead, ResponseHead, Start, Trailers};
+use crate::{End, Needs, OnError, OnMismatch, Open, RequestHead, ResponseHead, Start, Trailers};
 
 /// Several processors in one stream, each as if it were a filter of its own: one hop in place of many.
 ///
@@ -67,7 +66,7 @@ impl<S: Stages> Stages for Chain<S> {
         self.0.each_name(visit);
     }
 
-    fn needs(&self) -> BodyModes {
+    fn needs(&self) -> Needs {
         self.0.needs()
     }
 }
@@ -85,8 +84,8 @@ impl<A: Stages, B: Stages> Stages for Link<A, B> {
         self.second.each_name(visit);
     }
 
-    fn needs(&self) -> BodyModes {
-        either(self.first.needs(), self.second.needs())
+    fn needs(&self) -> Needs {
+        self.first.needs().and(self.second.needs())
     }
 }
 

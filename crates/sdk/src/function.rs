@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use crate::{
     Abort, BodyKind, End, Halt, Io, OnError, Open, Processor, Request, RequestHead, Response, ResponseHead, Skip,
-    Start, Stop, Trailers,
+    Start, Stop, Trailers, Wishes,
 };
 
 /// A processor out of plain async functions or closures, one for each phase that matters.
@@ -52,6 +52,7 @@ where
         name: name.into(),
         state,
         on_error: OnError::Fail,
+        wishes: Wishes::new(),
         request_headers: None,
         request_body: None,
         request_trailers: None,
@@ -66,6 +67,7 @@ pub struct Functions<S, C, Q: BodyKind<Request> = Skip, R: BodyKind<Response> = 
     name: String,
     state: S,
     on_error: OnError,
+    wishes: Wishes,
     request_headers: Option<Function<S, C, Start<RequestHead>, Stop>>,
     request_body: Option<BodyFunction<S, C, Request, Q>>,
     request_trailers: Option<Function<S, C, Trailers, Stop>>,
@@ -144,6 +146,7 @@ where
             name: self.name,
             state: self.state,
             on_error: self.on_error,
+            wishes: self.wishes,
             request_headers: self.request_headers,
             request_body: Some(boxed(function)),
             request_trailers: self.request_trailers,
@@ -164,6 +167,7 @@ where
             name: self.name,
             state: self.state,
             on_error: self.on_error,
+            wishes: self.wishes,
             request_headers: self.request_headers,
             request_body: self.request_body,
             request_trailers: self.request_trailers,
@@ -177,6 +181,13 @@ where
     #[must_use]
     pub fn on_error(mut self, policy: OnError) -> Self {
         self.on_error = policy;
+        self
+    }
+
+    /// What it wants of its data plane: [`Processor::wishes`]. Trailers are wished for where a function takes them.
+    #[must_use]
+    pub fn wishes(mut self, wishes: Wishes) -> Self {
+        self.wishes = wishes;
         self
     }
 }
@@ -207,6 +218,13 @@ where
 
     fn on_error(&self) -> OnError {
         self.on_error.clone()
+    }
+
+    fn wishes(&self) -> Wishes {
+        let mut wishes = self.wishes.clone();
+        wishes.request_trailers |= self.request_trailers.is_some();
+        wishes.response_trailers |= self.response_trailers.is_some();
+        wishes
     }
 
     fn open(&self, _: &Open) -> C {

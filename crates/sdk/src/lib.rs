@@ -141,6 +141,7 @@ mod facts;
 mod function;
 mod head;
 mod local_reply;
+mod needs;
 mod open;
 mod pairs;
 mod processor;
@@ -174,6 +175,7 @@ pub use head::{
     Trailers,
 };
 pub use local_reply::LocalReply;
+pub use needs::{DataPlane, Needs, UnknownDataPlane, Wishes};
 pub use open::Open;
 pub use pairs::{NotText, Pairs};
 pub use processor::{Noop, Processor};

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::{
     Abort, BodyKind, End, Halt, Io, OnError, OnMismatch, Open, Request, RequestHead, Response, ResponseHead, Start,
-    Stop, Trailers,
+    Stop, Trailers, Wishes,
 };
 
 /// A processor: looks at exchanges and edits them.
@@ -40,6 +40,12 @@ pub trait Processor: Send + Sync + 'static {
     /// says ([`Server::on_mismatch`](crate::Server::on_mismatch)), which is [`OnMismatch::Serve`] by default.
     fn on_mismatch(&self) -> Option<OnMismatch> {
         None
+    }
+
+    /// What it wants of its data plane and its types do not tell: trailers, metadata, attributes. It goes into what
+    /// [`Server::config_for`](crate::Server::config_for) prints. Default: nothing.
+    fn wishes(&self) -> Wishes {
+        Wishes::new()
     }
 
     /// Makes the state of a new exchange.

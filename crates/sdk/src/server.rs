@@ -4,7 +4,6 @@ mod address;
 mod bound;
 mod connection;
 mod dispatch;
-mod envoy;
 mod health;
 mod limits;
 mod listener;
@@ -31,7 +30,7 @@ use crate::blocked::Settings;
 use crate::service::Service;
 #[cfg(feature = "metrics")]
 use crate::telemetry::Endpoint;
-use crate::{BodyModes, LocalReplyScope, Metrics, OnMismatch, Stages};
+use crate::{DataPlane, LocalReplyScope, Metrics, Needs, OnMismatch, Stages};
 
 /// Serves a processor or a chain over gRPC.
 ///
@@ -213,30 +212,36 @@ impl<S: Stages> Server<S> {
         self.stages.names()
     }
 
-    /// The body modes that a data plane should use for this server, as its processors' types say.
+    /// What its processors need of a data plane, as their types and their [`wishes`](crate::Processor::wishes) say.
     #[must_use]
-    pub fn needs(&self) -> BodyModes {
+    pub fn needs(&self) -> Needs {
         self.stages.needs()
     }
 
-    /// What to add to an Envoy configuration (YAML): the filter with the modes of [`needs`](Self::needs) and, for a
-    /// FULL_DUPLEX_STREAMED body, its trailers; and the cluster with the address that was given to
-    /// [`listen`](Self::listen), the local one where that is all interfaces. The rest is Envoy's default: messages
-    /// must be answered within 200 ms, and if they are not, or the stream fails, so does the exchange.
-    ///
-    /// The types tell nothing about trailer phases: a processor that has them needs `request_trailer_mode` and
-    /// `response_trailer_mode` SEND in other body modes too.
+    /// What to write into the configuration of a data plane, whole and ready: the modes of [`needs`](Self::needs), and
+    /// the address that was given to [`listen`](Self::listen), the local one where that is all interfaces. An upstream
+    /// at `127.0.0.1:8000` stands for yours.
     ///
     /// ```
-    /// use extproc::{Noop, Server};
+    /// use extproc::{DataPlane, Noop, Server};
     ///
-    /// let config = Server::new(Noop).listen("127.0.0.1:50051").envoy_config();
+    /// let config = Server::new(Noop).listen("127.0.0.1:50051").config_for(DataPlane::Envoy);
     /// assert!(config.contains("request_body_mode: NONE"));
     /// assert!(config.contains("port_value: 50051"));
     /// ```
     #[must_use]
+    pub fn config_for(&self, data_plane: DataPlane) -> String {
+        #[cfg(feature = "tls")]
+        let tls = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let tls = false;
+        self.needs().config_for(data_plane, &crate::needs::Endpoint::new(&self.address, tls), self.limits.max_message)
+    }
+
+    /// A configuration of Envoy: [`config_for`](Self::config_for) of [`DataPlane::Envoy`].
+    #[must_use]
     pub fn envoy_config(&self) -> String {
-        envoy::config(self.stages.needs(), &self.address, self.limits.max_message)
+        self.config_for(DataPlane::Envoy)
     }
 
     /// The service alone, to add to a tonic server of one's own.

@@ -7,13 +7,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use extproc_core::session::BodyModes;
-use extproc_core::{BodyMode, Direction};
+use extproc_core::Direction;
 
 use crate::body::{Piece, Want};
 use crate::stop::Halted;
 use crate::{
-    BodyKind, End, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers,
+    BodyKind, End, Needs, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers,
 };
 
 /// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of
@@ -40,10 +39,8 @@ pub trait Stages: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn each_name(&self, visit: &mut dyn FnMut(&str));
 
-    /// The body modes that a data plane should use: NONE where no processor wants the body, BUFFERED where one wants it
-    /// [`Whole`](crate::Whole), the only mode that carries everything such a handler may do in every data plane, and
-    /// FULL_DUPLEX_STREAMED where one takes it as a [`Stream`](crate::Stream).
-    fn needs(&self) -> BodyModes;
+    /// What a data plane should do for them.
+    fn needs(&self) -> Needs;
 }
 
 /// The stages of one exchange.
@@ -119,25 +116,9 @@ impl<P: Processor> Stages for P {
         visit(self.name());
     }
 
-    fn needs(&self) -> BodyModes {
-        let need = |want| match want {
-            Want::Nothing => BodyMode::None,
-            Want::Whole(_) => BodyMode::Buffered,
-            Want::Chunks | Want::Messages => BodyMode::FullDuplexStreamed,
-        };
-        BodyModes { request: need(P::RequestBody::WANT), response: need(P::ResponseBody::WANT) }
+    fn needs(&self) -> Needs {
+        Needs::of(P::RequestBody::WANT, P::ResponseBody::WANT, self.wishes())
     }
-}
-
-/// What serves both.
-pub(crate) fn either(a: BodyModes, b: BodyModes) -> BodyModes {
-    let more = |a, b| match (a, b) {
-        (BodyMode::None, other) | (other, BodyMode::None) => other,
-        (a, b) if a == b => a,
-        // Whole bodies and chunks: the mode that carries both.
-        _ => BodyMode::FullDuplexStreamed,
-    };
-    BodyModes { request: more(a.request, b.request), response: more(a.response, b.response) }
 }
 
 macro_rules! phase {

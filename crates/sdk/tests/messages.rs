@@ -324,6 +324,6 @@ fn it_needs_full_duplex() {
 
         fn open(&self, _: &Open) {}
     }
-    let needs = Server::new(Requests).needs();
+    let needs = Server::new(Requests).needs().bodies;
     assert_eq!((needs.request, needs.response), (BodyMode::FullDuplexStreamed, BodyMode::None));
 }

@@ -385,11 +385,14 @@ fn what_a_server_is_called_and_needs() {
     }
     let needs = |request, response| BodyModes { request, response };
     let plain = Server::new(Chain::new(Noop).then(Reveal::new(Noop)));
-    assert_eq!((plain.name(), plain.needs()), ("Noop,Noop".to_owned(), needs(BodyMode::None, BodyMode::None)));
+    assert_eq!((plain.name(), plain.needs().bodies), ("Noop,Noop".to_owned(), needs(BodyMode::None, BodyMode::None)));
     let boxed = Server::new(vec![BoxProcessor::new(Noop), BoxProcessor::new(Whole)]);
-    assert_eq!((boxed.name(), boxed.needs()), ("Noop,Whole".to_owned(), needs(BodyMode::None, BodyMode::Buffered)));
-    assert_eq!(Server::new(Chain::new(Whole).then(Noop)).needs(), needs(BodyMode::None, BodyMode::Buffered));
+    assert_eq!(
+        (boxed.name(), boxed.needs().bodies),
+        ("Noop,Whole".to_owned(), needs(BodyMode::None, BodyMode::Buffered))
+    );
+    assert_eq!(Server::new(Chain::new(Whole).then(Noop)).needs().bodies, needs(BodyMode::None, BodyMode::Buffered));
     let duplex = needs(BodyMode::None, BodyMode::FullDuplexStreamed);
-    assert_eq!(Server::new(Flow).needs(), duplex);
-    assert_eq!(Server::new(Chain::new(Whole).then(Flow)).needs(), duplex, "the mode that carries both");
+    assert_eq!(Server::new(Flow).needs().bodies, duplex);
+    assert_eq!(Server::new(Chain::new(Whole).then(Flow)).needs().bodies, duplex, "the mode that carries both");
 }

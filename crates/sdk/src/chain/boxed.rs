@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use extproc_core::Direction;
-use extproc_core::session::BodyModes;
 
 use crate::body::{Piece, Want};
-use crate::stages::{One, Run, Stages, either};
+use crate::stages::{One, Run, Stages};
 use crate::stop::Halted;
-use crate::{End, OnError, OnMismatch, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
+use crate::{End, Needs, OnError, OnMismatch, Open, Processor, RequestHead, ResponseHead, Start, Trailers};
 
 /// A processor whose type is forgotten, for registries and for chains that configuration decides.
 ///
@@ -56,8 +55,8 @@ impl Stages for Vec<BoxProcessor> {
         self.iter().for_each(|processor| visit(processor.name()));
     }
 
-    fn needs(&self) -> BodyModes {
-        self.iter().map(Stages::needs).fold(BodyModes::default(), either)
+    fn needs(&self) -> Needs {
+        self.iter().map(Stages::needs).fold(Needs::default(), Needs::and)
     }
 }
 
@@ -72,14 +71,14 @@ impl Stages for BoxProcessor {
         visit(self.name());
     }
 
-    fn needs(&self) -> BodyModes {
+    fn needs(&self) -> Needs {
         self.0.needs()
     }
 }
 
 trait Erased: Send + Sync {
     fn name(&self) -> &str;
-    fn needs(&self) -> BodyModes;
+    fn needs(&self) -> Needs;
     fn open(&self, open: &Open) -> Box<dyn ErasedRun>;
 }
 
@@ -90,7 +89,7 @@ impl<P: Processor> Erased for Holder<P> {
         self.0.name()
     }
 
-    fn needs(&self) -> BodyModes {
+    fn needs(&self) -> Needs {
         P::needs(&self.0)
     }
 

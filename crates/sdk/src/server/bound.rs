@@ -123,6 +123,9 @@ impl<S: Stages> Bound<S> {
             endpoint.serve(self.server.settings.metrics.clone(), move || health.is_serving())
         });
         let Self { server, listener, .. } = self;
+        if let Some(problem) = server.needs().exceed(server.limits.max_message) {
+            tracing::warn!("{problem}");
+        }
         let force = Arc::new(Force::default());
         let limits = server.limits;
         let processor = Service::new(server.stages, Arc::new(server.settings), Arc::clone(&force));

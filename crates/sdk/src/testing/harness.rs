@@ -99,7 +99,7 @@ impl Harness {
     /// One more filter, behind those there are: requests come to it later, responses earlier.
     #[must_use]
     pub fn and(mut self, stages: impl Stages) -> Self {
-        let (name, needs) = (stages.names(), stages.needs());
+        let (name, needs) = (stages.names(), stages.needs().bodies);
         self.filters.push(Filter::new(Arc::new(Arc::new(stages)), name, needs));
         self
     }

@@ -15,6 +15,10 @@ macro_rules! delegate {
             self.inner.on_mismatch()
         }
 
+        fn wishes(&self) -> $crate::Wishes {
+            self.inner.wishes()
+        }
+
         $(delegate!(@$phase $inner $ctx $expr);)*
     };
     (@on_error $inner:ident $ctx:ident $expr:expr) => {

@@ -4,7 +4,7 @@ use extproc_core::headers::Name;
 
 use crate::{
     Abort, BodyKind, End, Halt, Io, LocalReply, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response,
-    ResponseHead, Start, Stop, Trailers,
+    ResponseHead, Start, Stop, Trailers, Wishes,
 };
 
 /// Adds the processor's name to a response header, in front of those that are there: the header lists the processors
@@ -71,6 +71,10 @@ impl<P: Processor> Processor for Reveal<P> {
 
     fn on_mismatch(&self) -> Option<OnMismatch> {
         self.inner.on_mismatch()
+    }
+
+    fn wishes(&self) -> Wishes {
+        self.inner.wishes()
     }
 
     fn open(&self, open: &Open) -> P::Ctx {
