@@ -21,6 +21,7 @@ mod test;
 mod text;
 mod value;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,11 +55,17 @@ enum Command {
 
 impl Command {
     /// What is logged when nobody asks: servers tell what they do, the others only what they cannot print.
-    const fn log_level(&self) -> &'static str {
-        match self {
+    fn log_level(&self) -> Cow<'static, str> {
+        if let Self::Serve(args) = self
+            && let Some(level) = args.log_level()
+        {
+            return level.into();
+        }
+        let level = match self {
             Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
             Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) | Self::Test(_) => "error",
-        }
+        };
+        level.into()
     }
 }
 
@@ -71,7 +78,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    if let Err(failure) = cli.log.install(cli.command.log_level()).and_then(|()| run(cli.command)) {
+    if let Err(failure) = cli.log.install(&cli.command.log_level()).and_then(|()| run(cli.command)) {
         return failure.report();
     }
     ExitCode::SUCCESS

@@ -38,7 +38,8 @@ pub(crate) async fn connect(address: &str, tls: &Tls) -> Outcome<Processor> {
 }
 
 impl Tls {
-    fn apply(&self, address: &str, endpoint: Endpoint) -> anyhow::Result<Endpoint> {
+    /// `endpoint`, which is that of `address`, over TLS if that is asked for.
+    pub(crate) fn apply(&self, address: &str, endpoint: Endpoint) -> anyhow::Result<Endpoint> {
         let Some(ca) = &self.ca else { return Ok(endpoint) };
         anyhow::ensure!(!address.starts_with("unix:"), "TLS is for addresses HOST:PORT, not for unix sockets");
         let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));

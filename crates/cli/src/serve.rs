@@ -1,12 +1,13 @@
 //! `extproc serve`: sample processors as gRPC servers.
 
+mod flags;
 mod raw;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::ValueEnum;
-use extproc::{BoxProcessor, OnError, Server};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use extproc::{BoxProcessor, DataPlane, OnError, Server, Settings};
 
 use crate::failure::{Failure, Outcome};
 use crate::listen::Listen;
@@ -14,6 +15,7 @@ use crate::sample::Reveal;
 use crate::sample::registry::{self, Made, Sample};
 use crate::sample::settings::{self, Setting};
 use crate::shutdown;
+use flags::Flags;
 
 /// Run sample processors
 ///
@@ -26,7 +28,7 @@ use crate::shutdown;
                         extproc serve sink --listen unix:/tmp/sink.sock")]
 pub(crate) struct Args {
     /// Which samples, in request order
-    #[arg(value_parser = registry::parser(), hide_possible_values = true, value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present = "list")]
+    #[arg(value_parser = registry::parser(), hide_possible_values = true, value_name = "NAME[,NAME...]", value_delimiter = ',', required_unless_present_any = ["list", "print_settings"])]
     names: Vec<&'static Sample>,
     /// Tell what the samples do; with names, what their settings are
     #[arg(long)]
@@ -41,18 +43,17 @@ pub(crate) struct Args {
     /// configured for that, or skip the sample and let the rest of the chain go on
     #[arg(long, value_enum, value_name = "POLICY")]
     on_error: Option<ErrorPolicy>,
-    /// Print what the named samples need of a data plane's configuration, and do not serve
-    #[arg(long, value_enum, value_name = "DATA_PLANE", conflicts_with = "list")]
+    /// Print a data plane's configuration that does what the named samples need, and do not serve
+    #[arg(long, value_parser = data_plane(), value_name = "DATA_PLANE", conflicts_with = "list")]
     print_config: Option<DataPlane>,
-    /// HOST:PORT, :PORT for all interfaces, or unix:PATH; port 0 takes a free one [default: all interfaces at --port]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<Listen>,
-    /// All interfaces at this port, unless --listen is given
-    #[arg(short, long, env = "GRPC_PORT", default_value = "50051", value_parser = port)]
-    port: u16,
-    /// How long running exchanges may go on after SIGTERM or SIGINT, in seconds
-    #[arg(short, long, env = "SHUTDOWN_GRACE_PERIOD", default_value = "5", value_parser = seconds)]
-    grace_period: Duration,
+    /// A YAML file of the server's settings, with the names of the flags below; flags and environment win over it
+    #[arg(long = "settings", value_name = "FILE")]
+    server_settings: Option<PathBuf>,
+    /// Print the server's settings and where each came from, and do not serve
+    #[arg(long, conflicts_with = "list")]
+    print_settings: bool,
+    #[command(flatten)]
+    server: Flags,
     /// Where to serve metrics (/metrics) and readiness (/healthz, /readyz) over HTTP: HOST:PORT, or :PORT for all interfaces
     #[cfg(feature = "metrics")]
     #[arg(long, value_name = "ADDR")]
@@ -69,13 +70,6 @@ pub(crate) struct Args {
     /// Short for --set context.always=true
     #[arg(long)]
     empty_context_id: bool,
-}
-
-/// Whose configuration is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DataPlane {
-    /// The HTTP filter ext_proc and its cluster, as YAML
-    Envoy,
 }
 
 /// What an error of a sample does.
@@ -95,9 +89,13 @@ pub(crate) async fn run(args: Args) -> Outcome {
         }
         return Ok(());
     }
-    let listen = args.listen.clone().unwrap_or_else(|| Listen::all(args.port));
+    let settings = args.server_settings()?;
+    if args.print_settings {
+        crate::text::print(settings);
+        return Ok(());
+    }
     let mut samples: Vec<BoxProcessor> = Vec::new();
-    for (name, made) in args.make()? {
+    for (name, made) in args.make(&settings)? {
         match made {
             Made::Processor(processor) => samples.push(processor),
             Made::Raw(_) if args.print_config.is_some() => {
@@ -116,14 +114,14 @@ pub(crate) async fn run(args: Args) -> Outcome {
             }
             Made::Raw(sample) => {
                 let stop = shutdown::requested()?;
-                return Ok(raw::serve(sample, name, &listen, args.grace_period, stop).await?);
+                let listen: Listen = settings.address().to_string().parse().map_err(Failure::usage)?;
+                return Ok(raw::serve(sample, name, &listen, settings.values().grace_period, stop).await?);
             }
         }
     }
-    let place = place(&listen);
-    let server = Server::new(samples).grace(args.grace_period).listen(place);
-    if let Some(DataPlane::Envoy) = args.print_config {
-        crate::text::print(format_args!("{}", server.envoy_config()));
+    let server = Server::from_settings(samples, &settings).map_err(Failure::usage)?;
+    if let Some(data_plane) = args.print_config {
+        crate::text::print(server.config_for(data_plane));
         return Ok(());
     }
     #[cfg(feature = "metrics")]
@@ -131,7 +129,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Some(Listen::Unix(_)) => {
             return Err(Failure::usage("--metrics-listen takes HOST:PORT, or :PORT for all interfaces"));
         }
-        Some(tcp) => server.metrics_listen(self::place(tcp)),
+        Some(tcp) => server.metrics_listen(place(tcp)),
         None => server,
     };
     let bound = server.bind().await?;
@@ -146,6 +144,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
 }
 
 /// An address with a host.
+#[cfg(feature = "metrics")]
 fn place(listen: &Listen) -> String {
     match listen {
         // IPv6 sockets take IPv4 too; hosts without IPv6 have only the latter.
@@ -158,8 +157,18 @@ fn place(listen: &Listen) -> String {
 }
 
 impl Args {
+    /// What the file of settings says of logs, which begin before anything else; what is wrong with it is told later.
+    pub(crate) fn log_level(&self) -> Option<String> {
+        self.server_settings().ok()?.values().log_level.clone()
+    }
+
+    /// Those of the server: flags, environment and file.
+    fn server_settings(&self) -> Outcome<Settings> {
+        self.server.settings(self.server_settings.as_deref())
+    }
+
     /// The samples as the settings say, in request order.
-    fn make(&self) -> Outcome<Vec<(&'static str, Made)>> {
+    fn make(&self, settings: &Settings) -> Outcome<Vec<(&'static str, Made)>> {
         let file = self.settings_file.as_deref().map(settings::read).transpose()?.unwrap_or_default();
         let given = self.given()?;
         registry::check(&self.names, &given)?;
@@ -167,7 +176,7 @@ impl Args {
             ErrorPolicy::Fail => OnError::Fail,
             ErrorPolicy::Skip => OnError::Skip,
         });
-        let reveal = Reveal::from_env()?.with_on_error(on_error);
+        let reveal = Reveal::of(settings).with_on_error(on_error);
         self.names.iter().map(|sample| Ok((sample.name, sample.make(&file, &given, &reveal)?))).collect()
     }
 
@@ -183,13 +192,8 @@ impl Args {
     }
 }
 
-fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| "write a number up to 65535 (in --port, or in the variable GRPC_PORT)".to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| {
-        "write seconds, as 5 or 0.5 (in --grace-period, or in the variable SHUTDOWN_GRACE_PERIOD)".to_owned()
-    })
+/// By name.
+fn data_plane() -> impl TypedValueParser<Value = DataPlane> {
+    let names = DataPlane::ALL.map(|it| PossibleValue::new(it.name()).help(it.about()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<DataPlane>())
 }

@@ -149,6 +149,7 @@ mod processor;
 mod registry;
 mod server;
 mod service;
+mod settings;
 mod stages;
 mod stop;
 mod telemetry;
@@ -185,6 +186,7 @@ pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, Unkno
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};
 pub use service::{Replies, Service};
+pub use settings::{Key, Origin, SettingError, Settings, Values};
 pub use stages::Stages;
 pub use stop::{Abort, End, Error, OnError, Stop};
 pub use telemetry::{Metrics, Progress, Secret, redact};

@@ -171,6 +171,19 @@ impl DataPlane {
     }
 }
 
+impl DataPlane {
+    /// What is printed for it, in a few words.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Envoy => "A whole bootstrap configuration of Envoy, filter and cluster marked",
+            Self::Agentgateway => "A local configuration file of agentgateway",
+            Self::AgentgatewayPolicy => "An AgentgatewayPolicy for Kubernetes",
+            Self::Gateway => "A configuration for `extproc gateway`",
+        }
+    }
+}
+
 impl FromStr for DataPlane {
     type Err = UnknownDataPlane;
 
@@ -250,7 +263,7 @@ impl Needs {
         let whole = self.largest_whole()?;
         // STREAMED and FULL_DUPLEX_STREAMED bodies come in pieces, whatever their length.
         let at_once = self.bodies.request == BodyMode::Buffered || self.bodies.response == BodyMode::Buffered;
-        (at_once && whole.saturating_add(ENVELOPE) > max_message).then(|| {
+        (at_once && whole > max_message).then(|| {
             format!(
                 "a processor takes bodies of up to {whole} bytes whole, but messages are limited to {max_message}: \
                  longer bodies will fail with OUT_OF_RANGE; set max_message to {} or more, or lower the limit of Whole",
@@ -286,7 +299,7 @@ mod tests {
             (needs(Want::Nothing), 1, false),
             (needs(Want::Chunks), 1, false),
             (needs(Want::Whole(1 << 20)), 16 << 20, false),
-            (needs(Want::Whole(16 << 20)), 16 << 20, true),
+            (needs(Want::Whole(16 << 20)), 16 << 20, false),
             (needs(Want::Whole(64 << 20)), 16 << 20, true),
             (needs(Want::Whole(64 << 20)).and(needs(Want::Chunks)), 16 << 20, false),
             (needs(Want::Whole(usize::MAX)), usize::MAX, false),

@@ -30,7 +30,7 @@ use crate::blocked::Settings;
 use crate::service::Service;
 #[cfg(feature = "metrics")]
 use crate::telemetry::Endpoint;
-use crate::{DataPlane, LocalReplyScope, Metrics, Needs, OnMismatch, Stages};
+use crate::{DataPlane, LocalReplyScope, Metrics, Needs, OnMismatch, SettingError, Stages};
 
 /// Serves a processor or a chain over gRPC.
 ///
@@ -103,6 +103,38 @@ impl<S: Stages> Server<S> {
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// A server with these settings.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn from_settings(stages: S, settings: &crate::Settings) -> Result<Self, SettingError> {
+        Self::new(stages).settings(settings)
+    }
+
+    /// Takes all settings of a server: address, grace period, limits, TLS, reflection. Those of logs and of
+    /// [`Reveal`](crate::Reveal) are for their owners.
+    ///
+    /// # Errors
+    /// [`SettingError::Together`]: a certificate without its key, or TLS without the feature `tls`.
+    pub fn settings(mut self, settings: &crate::Settings) -> Result<Self, SettingError> {
+        let values = settings.values();
+        #[cfg(feature = "tls")]
+        {
+            self.tls = settings.tls()?;
+        }
+        #[cfg(not(feature = "tls"))]
+        if values.tls_certificate.is_some() || values.tls_key.is_some() || values.tls_client_ca.is_some() {
+            let text = "files for TLS are set, but this program is built without the feature `tls` of extproc";
+            return Err(SettingError::Together(text.to_owned()));
+        }
+        self.address = settings.address();
+        self.grace = values.grace_period;
+        self.drain_delay = values.drain_delay;
+        self.limits = values.limits.clone();
+        self.reflection = values.reflection;
+        Ok(self)
     }
 
     /// Where to listen: `host:port` or `unix:PATH`. Default `0.0.0.0:50051`.

@@ -12,7 +12,8 @@ use extproc_core::Direction;
 use crate::body::{Piece, Want};
 use crate::stop::Halted;
 use crate::{
-    BodyKind, End, Needs, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start, Trailers,
+    BodyKind, End, Needs, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start,
+    Trailers,
 };
 
 /// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of

@@ -1,7 +1,7 @@
 //! How samples are wrapped: whether they show their names, by the environment variables of the Python SDK, and what
 //! their errors mean.
 
-use extproc::{Name, OnError, Policy, Processor};
+use extproc::{Name, OnError, Policy, Processor, Settings};
 
 use crate::failure::{Failure, Outcome};
 
@@ -25,6 +25,13 @@ impl Reveal {
             Err(_) => extproc::Reveal::<super::Noop>::HEADER,
         };
         Ok(Self { header, wanted, on_error: None })
+    }
+
+    /// As the settings say.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let values = settings.values();
+        let header = values.applied_header.clone().unwrap_or(extproc::Reveal::<super::Noop>::HEADER);
+        Self { header, wanted: values.reveal_chain, on_error: None }
     }
 
     /// Another meaning of errors than the samples' own.
