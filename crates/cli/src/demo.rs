@@ -6,7 +6,7 @@ mod envoy;
 mod golden;
 mod print;
 mod report;
-mod stack;
+pub(crate) mod stack;
 mod tap;
 
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 //! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 it ran and failed, 2 bad usage or
 //! configuration.
 
+mod bench;
 mod call;
 mod conform;
 mod demo;
@@ -43,6 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Args),
     Call(Box<call::Args>),
     Conform(conform::Args),
     Demo(demo::Args),
@@ -63,7 +65,9 @@ impl Command {
         }
         let level = match self {
             Self::Echo(_) | Self::Gateway(_) | Self::Serve(_) => "info",
-            Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) | Self::Test(_) => "error",
+            Self::Bench(_) | Self::Call(_) | Self::Conform(_) | Self::Demo(_) | Self::Health(_) | Self::Test(_) => {
+                "error"
+            }
         };
         level.into()
     }
@@ -88,6 +92,7 @@ fn run(command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Bench(args) => bench::run(args).await,
             Command::Call(args) => call::run(*args).await,
             Command::Conform(args) => conform::run(args).await,
             Command::Demo(args) => demo::run(args).await,

@@ -22,16 +22,16 @@ use crate::listen::Listen;
 use crate::sample::{Context, Digest, Echo, Reveal, Timer, Trivial, decorated};
 
 /// What stands in front of the processors.
-pub(super) enum Front {
+pub(crate) enum Front {
     Gateway,
     /// The Envoy at this path.
     Envoy(PathBuf),
 }
 
 /// Everything, serving.
-pub(super) struct Stack {
-    pub(super) proxy: SocketAddr,
-    pub(super) log: Log,
+pub(crate) struct Stack {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) log: Log,
     servers: Servers,
     _envoy: Option<Envoy>,
 }
@@ -44,7 +44,7 @@ struct Servers {
 
 impl Stack {
     /// Starts the upstream, the processors and what stands in front. Port 0 takes a free one.
-    pub(super) async fn start(port: u16, front: Front, reveal: &Reveal) -> Outcome<Self> {
+    pub(crate) async fn start(port: u16, front: Front, reveal: &Reveal) -> Outcome<Self> {
         let log = Log::new();
         let mut servers = Servers { tasks: JoinSet::new(), stop: watch::Sender::new(false) };
         let loopback = Listen::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
@@ -80,7 +80,7 @@ impl Stack {
     }
 
     /// Serves as long as `show` runs, then stops everything.
-    pub(super) async fn serve_while(mut self, show: impl Future<Output = Outcome>) -> Outcome {
+    pub(crate) async fn serve_while(mut self, show: impl Future<Output = Outcome>) -> Outcome {
         let outcome = show.await;
         self.servers.stop.send_replace(true);
         while let Some(result) = self.servers.tasks.join_next().await {
@@ -126,7 +126,7 @@ impl Servers {
 type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Waits until all processors take part: their first connections may take longer than their message timeout.
-pub(super) async fn ready(proxy: SocketAddr, chain: Option<&str>) -> anyhow::Result<()> {
+pub(crate) async fn ready(proxy: SocketAddr, chain: Option<&str>) -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let deadline = Instant::now() + PATIENCE;
     let ask = Ask { method: "GET", path: "/something", headers: &[], body: None };

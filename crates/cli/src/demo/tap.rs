@@ -1,5 +1,6 @@
 //! Who changed which header: a wrapper around a processor that compares the head before and after each phase.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use extproc::{
@@ -10,9 +11,16 @@ use extproc_core::{Direction, Headers};
 
 use crate::text::{Change, Fields, changes};
 
-/// What the processors changed since the last look; `None` when nobody looks any more.
+/// What the processors changed since the last look.
 #[derive(Clone, Debug)]
-pub(super) struct Log(Arc<Mutex<Option<Vec<Edit>>>>);
+pub(crate) struct Log(Arc<Notes>);
+
+#[derive(Debug)]
+struct Notes {
+    /// Whether anybody still looks; if not, heads are not even copied.
+    wanted: AtomicBool,
+    edits: Mutex<Vec<Edit>>,
+}
 
 /// One header set or removed by a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,25 +33,30 @@ pub(super) struct Edit {
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
+        Self(Arc::new(Notes { wanted: AtomicBool::new(true), edits: Mutex::default() }))
     }
 
     /// The edits since the last call, in order.
     pub(super) fn take(&self) -> Vec<Edit> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(std::mem::take).unwrap_or_default()
+        std::mem::take(&mut *self.0.edits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Nobody looks any more.
-    pub(super) fn stop(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn stop(&self) {
+        self.0.wanted.store(false, Ordering::Relaxed);
+        self.take();
     }
 
-    fn note(&self, by: &'static str, direction: Direction, before: &Fields, after: &Fields) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(edits) = log.as_mut() else { return };
-        for line in changes(before, after).into_iter().filter(|line| line.change != Change::Same) {
-            edits.push(Edit { by, direction, name: line.name });
-        }
+    /// A copy of the head before a phase, for [`note`](Self::note).
+    fn copy(&self, fields: impl FnOnce() -> Fields) -> Option<Fields> {
+        self.0.wanted.load(Ordering::Relaxed).then(fields)
+    }
+
+    fn note(&self, by: &'static str, direction: Direction, before: Option<Fields>, after: impl FnOnce() -> Fields) {
+        let Some(before) = before else { return };
+        let edits = changes(&before, &after()).into_iter().filter(|line| line.change != Change::Same);
+        let edits = edits.map(|line| Edit { by, direction, name: line.name });
+        self.0.edits.lock().unwrap_or_else(PoisonError::into_inner).extend(edits);
     }
 }
 
@@ -106,9 +119,9 @@ where
     }
 
     async fn request_headers(&self, ctx: &mut P::Ctx, req: &mut Start<RequestHead>) -> Result<(), Stop> {
-        let before = readable(req.headers());
+        let before = self.log.copy(|| readable(req.headers()));
         let result = self.inner.request_headers(ctx, req).await;
-        self.log.note(self.name, Direction::Request, &before, &readable(req.headers()));
+        self.log.note(self.name, Direction::Request, before, || readable(req.headers()));
         result
     }
 
@@ -117,9 +130,9 @@ where
         ctx: &mut P::Ctx,
         io: &mut Io<Request, P::RequestBody>,
     ) -> Result<(), Halt<Request, P::RequestBody>> {
-        let before = io.fields();
+        let before = self.log.copy(|| io.fields());
         let result = self.inner.request_body(ctx, io).await;
-        self.log.note(self.name, Direction::Request, &before, &io.fields());
+        self.log.note(self.name, Direction::Request, before, || io.fields());
         result
     }
 
@@ -128,9 +141,9 @@ where
     }
 
     async fn response_headers(&self, ctx: &mut P::Ctx, rsp: &mut Start<ResponseHead>) -> Result<(), Stop> {
-        let before = readable(rsp.headers());
+        let before = self.log.copy(|| readable(rsp.headers()));
         let result = self.inner.response_headers(ctx, rsp).await;
-        self.log.note(self.name, Direction::Response, &before, &readable(rsp.headers()));
+        self.log.note(self.name, Direction::Response, before, || readable(rsp.headers()));
         result
     }
 
@@ -139,9 +152,9 @@ where
         ctx: &mut P::Ctx,
         io: &mut Io<Response, P::ResponseBody>,
     ) -> Result<(), Halt<Response, P::ResponseBody>> {
-        let before = io.fields();
+        let before = self.log.copy(|| io.fields());
         let result = self.inner.response_body(ctx, io).await;
-        self.log.note(self.name, Direction::Response, &before, &io.fields());
+        self.log.note(self.name, Direction::Response, before, || io.fields());
         result
     }
 

@@ -8,6 +8,7 @@ mod http;
 #[path = "../it/process.rs"]
 mod process;
 
+mod bench;
 mod chain;
 mod demo;
 mod effects;
