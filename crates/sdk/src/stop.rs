@@ -33,7 +33,7 @@ pub enum OnError {
     Fail,
     /// Undo the edits of the failed phase and go on as if the processor were not there.
     Skip,
-    /// Answer the client, where that is still possible; else as [`Fail`](Self::Fail).
+    /// Answer the client, where that is still possible; else cut off the response.
     Reply(LocalReply),
 }
 
