@@ -113,6 +113,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
                 return Err(Failure::usage(format!("{name} speaks the protocol itself and has no metrics")));
             }
             Made::Raw(sample) => {
+                raw::takes(name, &settings)?;
                 let stop = shutdown::requested()?;
                 let listen: Listen = settings.address().to_string().parse().map_err(Failure::usage)?;
                 return Ok(raw::serve(sample, name, &listen, settings.values().grace_period, stop).await?);

@@ -5,13 +5,30 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use extproc::{Key, Origin, Settings};
 use extproc_proto::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::failure::{Failure, Outcome};
 use crate::listen::Listen;
+
+/// The settings that this server has. Others are refused: a server that is asked for TLS must not serve without it.
+const HAS: [&str; 6] = ["listen", "port", "grace_period", "reveal_chain", "applied_header", "log_level"];
+
+/// Refuses settings that this server does not have.
+pub(super) fn takes(name: &str, settings: &Settings) -> Outcome {
+    let is_set = |key: &&Key| *settings.origin(key) != Origin::Default;
+    match Settings::keys().iter().filter(is_set).find(|key| !HAS.contains(&key.name)) {
+        None => Ok(()),
+        Some(key) => Err(Failure::usage(format!(
+            "{name} speaks the protocol itself and does not have {}; leave it out, or serve another sample",
+            key.name
+        ))),
+    }
+}
 
 /// Serves until `stop`, with health, then lets running streams go on for `grace`.
 pub(super) async fn serve(

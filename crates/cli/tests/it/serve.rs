@@ -82,6 +82,8 @@ async fn unknown_names_and_settings_are_2() {
         (&["serve", "noop"], Some(("GRPC_PORT", "x")), "GRPC_PORT"),
         (&["serve", "noop"], Some(("SHUTDOWN_GRACE_PERIOD", "x")), "SHUTDOWN_GRACE_PERIOD"),
         (&["serve", "sink", "--add-header", "novalue"], None, "NAME:VALUE"),
+        (&["serve", "sink", "--tls-certificate", "/c", "--tls-key", "/k"], None, "does not have tls_certificate"),
+        (&["serve", "sink", "--max-exchanges", "1"], None, "does not have max_exchanges"),
         (&["serve", "slow", "--set", "slow.dely=1s"], None, "it has: phase, delay, extend"),
         (&["serve", "slow", "--set", "slow.delay=1"], None, "write 300ms"),
         (&["serve", "slow", "--set", "delay"], None, "SAMPLE.KEY=VALUE"),
