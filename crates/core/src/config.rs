@@ -50,7 +50,7 @@ pub struct Options {
     pub max_grpc_message: usize,
     /// The initial windows of GRPC bodies, in bytes of messages. Default 65536.
     pub grpc_window: u32,
-    /// Whether the windows of GRPC bodies hold. Default: from the beginning.
+    /// Whether the windows of GRPC bodies hold. Default: once the processor gives a sign of them.
     pub grpc_flow_control: FlowControl,
     /// How much of a body one side may hold. Default 1 MiB.
     pub buffer_limit: usize,
@@ -75,12 +75,11 @@ pub enum RouteCacheAction {
 /// Flow control of GRPC bodies (gRFC A93). The windows are those of `ProcessingRequest.flow_control_init`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FlowControl {
-    /// The processor is told of windows; its own hold only once it has sent a `server_window_update`. For processors
-    /// that know none and would stop after the first window; one that keeps account may refuse what comes before its
-    /// first update, as this project's session does.
-    Auto,
-    /// They hold from the beginning, as A93 has it.
+    /// The processor is told of windows; they hold, both ways, once it has sent a `server_window_update`. Processors that
+    /// know none would otherwise stop after the first window.
     #[default]
+    Auto,
+    /// They hold from the beginning, as A93 has it. A processor that knows none stops after the first window.
     Required,
     /// There are none.
     Off,
@@ -108,7 +107,7 @@ impl Default for Options {
             route_cache_action: RouteCacheAction::Default,
             max_grpc_message: 4 << 20,
             grpc_window: 65_536,
-            grpc_flow_control: FlowControl::Required,
+            grpc_flow_control: FlowControl::Auto,
             buffer_limit: 1 << 20,
             max_headers: 100,
             max_header_bytes: 60 << 10,

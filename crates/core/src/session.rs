@@ -53,6 +53,8 @@ pub struct Session {
     asking: Asking,
     /// The data plane declared windows.
     windows: bool,
+    /// It was told that we keep them.
+    announced: bool,
     out: VecDeque<ProcessingResponse>,
 }
 
@@ -174,7 +176,8 @@ impl Session {
     }
 
     /// The next message for the data plane. Credit for what was taken in goes with it, so poll when that was dealt with;
-    /// where half a window is owed and nothing else goes out, it goes by itself.
+    /// where half a window is owed and nothing else goes out, it goes by itself. The first message says that we keep
+    /// windows, if the data plane has some: one that waits for a sign of it would grant nothing before.
     pub fn poll_reply(&mut self) -> Option<ProcessingResponse> {
         let reply = self.out.pop_front();
         let due = Direction::BOTH.into_iter().any(|d| self.side(d).credit.as_ref().is_some_and(|c| c.is_due()));
@@ -187,7 +190,8 @@ impl Session {
             window_increment_downstream_to_sidestream: owed(Direction::Request),
             window_increment_upstream_to_sidestream: owed(Direction::Response),
         };
-        reply.server_window_update = (update != ServerWindowUpdate::default()).then_some(update);
+        let first = !std::mem::replace(&mut self.announced, true);
+        reply.server_window_update = (first || update != ServerWindowUpdate::default()).then_some(update);
         Some(reply)
     }
 
@@ -306,6 +310,7 @@ impl Session {
             (Direction::Response, update.window_increment_sidestream_to_downstream),
         ] {
             if let Some(credit) = &mut self.side_mut(direction).credit {
+                credit.join();
                 credit.grant(direction, increment)?;
                 self.flush(direction);
             }

@@ -6,7 +6,7 @@ use extproc_core::Direction;
 use extproc_core::headers::{Name, Value};
 use extproc_core::session::{Answer, ApiMisuse, Call, Chunk, DrainForm, HeadersAnswer, Session, Violation};
 use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Request};
-use extproc_proto::processing_response::Response;
+use extproc_proto::processing_response::{Response, ServerWindowUpdate};
 use extproc_proto::{HttpBody, HttpHeaders, ProcessingRequest, ProtocolConfiguration};
 
 const NONE: i32 = 0;
@@ -103,8 +103,9 @@ fn chunks_are_cut_to_fit() {
 }
 
 #[test]
-fn a_data_plane_that_takes_nothing_and_goes_on_sending_is_refused() {
+fn a_data_plane_that_keeps_windows_and_goes_on_without_credit_is_refused() {
     let mut session = answered(GRPC, Some(2));
+    session.handle(grant(1)).unwrap();
     for _ in 0..2 {
         session.handle(body("in")).unwrap();
         send(&mut session, "out");
@@ -112,6 +113,36 @@ fn a_data_plane_that_takes_nothing_and_goes_on_sending_is_refused() {
     }
     let refused = session.handle(body("in"));
     assert_eq!(refused, Err(Violation::NoCredit(Direction::Request)), "the queue is bounded");
+}
+
+#[test]
+fn a_data_plane_that_may_not_know_that_we_keep_windows_has_more() {
+    let mut session = answered(GRPC, Some(2));
+    let big = Bytes::from(vec![0; 4 << 20]);
+    let body = HttpBody { body: big.clone(), ..HttpBody::default() };
+    let message = ProcessingRequest { request: Some(Request::RequestBody(body)), ..ProcessingRequest::default() };
+    let taken = (0..100).take_while(|_| {
+        let taken = session.handle(message.clone()).is_ok();
+        if taken {
+            let chunk = Chunk { data: big.clone(), ..Chunk::default() };
+            session.answer(Direction::Request, Answer::Chunk(chunk)).unwrap();
+            while session.poll_reply().is_some() {}
+        }
+        taken
+    });
+    assert_eq!(taken.count(), 5, "one went out, 16 MiB wait");
+}
+
+#[test]
+fn the_first_message_says_that_we_keep_windows() {
+    let told = |windows| {
+        let mut session = opened(GRPC, windows);
+        session.answer(Direction::Request, Answer::Headers(HeadersAnswer::default())).unwrap();
+        send(&mut session, "out");
+        std::iter::from_fn(|| session.poll_reply()).map(|reply| reply.server_window_update).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Some(9)), [Some(ServerWindowUpdate::default()), None]);
+    assert_eq!(told(None), [None, None], "where the data plane has some");
 }
 
 #[test]

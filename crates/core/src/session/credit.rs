@@ -7,6 +7,9 @@ use extproc_proto::ProcessingResponse;
 use super::{Chunk, Violation};
 use crate::Direction;
 
+/// How much output may wait while the data plane has not shown that it keeps to windows.
+const MAX_WAITING: usize = 16 << 20;
+
 /// The credit of both paths of a direction, and the output that waits for credit.
 ///
 /// Only the bytes of messages count. A message may be sent while the window is positive, whatever its size; messages
@@ -23,6 +26,8 @@ pub(super) struct Credit {
     window: i64,
     /// In chunk modes a message may be cut to fit; gRPC messages are whole.
     cuts: bool,
+    /// The data plane has granted something, so it keeps to ours too.
+    joined: bool,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     stalls: u64,
@@ -43,6 +48,7 @@ impl Credit {
             owed: 0,
             window: from_us,
             cuts: false,
+            joined: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             stalls: 0,
@@ -53,14 +59,21 @@ impl Credit {
         self.cuts = cuts;
     }
 
+    /// The data plane takes part in the windows: what it sends from now on has credit.
+    pub(super) const fn join(&mut self) {
+        self.joined = true;
+    }
+
     /// Takes bytes in.
     ///
     /// # Errors
     /// When the data plane goes on although it has no credit and our own output waits for it: the queue must not grow
-    /// without bound.
+    /// without bound. One that has not granted anything yet may not know that we keep windows (grpc-a93.md 4.4, Auto),
+    /// and has more before it is refused.
     pub(super) fn take(&mut self, direction: Direction, bytes: usize) -> Result<(), Violation> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if bytes > 0 && self.room <= 0 && self.is_backed_up() {
+        let refused = if self.joined { self.is_backed_up() } else { self.waiting_bytes >= MAX_WAITING };
+        if bytes > 0 && self.room <= 0 && refused {
             return Err(Violation::NoCredit(direction));
         }
         self.room = self.room.saturating_sub(bytes);

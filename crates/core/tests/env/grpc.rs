@@ -293,6 +293,10 @@ fn windows(options: &mut Options) {
     (options.grpc_flow_control, options.grpc_window) = (FlowControl::Required, 4);
 }
 
+fn auto(options: &mut Options) {
+    (options.grpc_flow_control, options.grpc_window) = (FlowControl::Auto, 4);
+}
+
 fn init(scenario: Scenario) -> bool {
     scenario.run().wire[0][0].flow_control_init.is_some()
 }
@@ -311,16 +315,16 @@ exchanges! {
             ("qb", 1) => vec![(50, room(2, 0)), (60, answer("qb", half_close()))],
             _ => echo(seen),
         }))
-        => format!("200 {PONG} | {} | qh qb\"abc\" qb\"de\" qb!\"fg\" | ", frames(&["abc", "fg"]).escape_ascii());
+        => format!("200 {PONG} | {} | qh qb\"abc\" w qb\"de\" qb!\"fg\" | ", frames(&["abc", "fg"]).escape_ascii());
     no_room_no_reading: grpc(Q).options(windows).sends(call(&["abcd", "efgh", "ijkl"])).to(but("qb", 0, Vec::new()))
         => "  incomplete hung |  incomplete | qh qb\"abcd\" | ";
-    processors_without_windows_are_not_held_to_them: grpc(Q).options(|it| (it.grpc_flow_control, it.grpc_window) = (FlowControl::Auto, 4)).sends(call(&["abcd", "efgh", "ijkl"]))
+    processors_without_windows_are_not_held_to_them: grpc(Q).options(auto).sends(call(&["abcd", "efgh", "ijkl"]))
         => format!("200 {PONG} | {} | qh qb\"abcd\" qb\"efgh\" qb!\"ijkl\" | ", frames(&["abcd", "efgh", "ijkl"]).escape_ascii());
     an_overflow: grpc(Q).options(windows).sends(call(&["ab"])).to(but("qb", 0, vec![room(i64::MAX, 0)]))
         => "200  |  incomplete | qh qb!\"ab\" | flow_control_window_overflow";
     windows_where_there_are_none: under(Profile::Strict, "sh K").sends(get()).to(but("qh", 0, vec![room(1, 0)]))
         => "500 ext_proc: server_window_update_without_flow_control_init\\n | - | qh! | server_window_update_without_flow_control_init";
-    more_than_the_window: under(Profile::Strict, Q).options(windows).sends(call(&["ab"])).to(but("qb", 0, vec![
+    more_than_the_window: under(Profile::Strict, Q).options(auto).sends(call(&["ab"])).to(but("qb", 0, vec![
             answer("qb", piece("12345".into(), false)), answer("qb", piece("6".into(), true)),
         ]))
         => "200  | \\0\\0\\0\\0\\x0512345 incomplete | qh qb!\"ab\" | message_exceeds_the_flow_control_window";

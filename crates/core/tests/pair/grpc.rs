@@ -7,8 +7,8 @@ use bytes::Bytes;
 use extproc_core::config::FlowControl;
 use extproc_core::filter::GrpcStatus;
 use extproc_core::headers::{Name, Value};
-use extproc_core::pair::{Author, Ending, Processor, Replies, Seen, WithSession};
-use extproc_core::session::{Answer, ApiMisuse, Call, HeaderEdits, HeadersAnswer};
+use extproc_core::pair::{Author, Ending, Outcome, Processor, Replies, Seen, WithSession};
+use extproc_core::session::{Answer, ApiMisuse, Call, Chunk, HeaderEdits, HeadersAnswer};
 use extproc_core::{BodyMode, Direction, Profile, Session};
 use extproc_proto::body_mutation::Mutation;
 use extproc_proto::processing_request::Request;
@@ -279,29 +279,32 @@ fn messages_come_out_as_the_obvious_account_says() {
         let change = rng.pick(&[Change::Keep, Change::Upper, Change::Twice, Change::Drop]);
         let players = players(&case, rng, change, &[Drain::Never]);
         let outcome = run(&case, case.pair(boxed(&players)), false)?;
-        let check = || {
-            check(outcome.ending == Ending::Complete, || "not complete".to_owned())?;
-            for (direction, message, seen, mut messages) in [
-                (Direction::Request, &case.request, &outcome.request, bodies[0].clone()),
-                (Direction::Response, &case.response, &outcome.response, bodies[1].clone()),
-            ] {
-                for options in &case.filters {
-                    if options.processing_mode.body(direction) == BodyMode::Grpc && !message.headers_only() {
-                        messages = messages.iter().flat_map(|message| change.of(message)).collect();
-                    }
-                }
-                let expected = Seen {
-                    headers: Some(message.headers.clone()),
-                    body: framed(&messages).to_vec(),
-                    trailers: message.trailers.clone(),
-                    ended: true,
-                };
-                same(direction, seen, &expected)?;
-            }
-            Ok(())
-        };
-        check().map_err(|error: String| explain(&case, &outcome, &format!("{error}\n{players:?}")))
+        accounted(&case, &bodies, change, &outcome)
+            .map_err(|error| explain(&case, &outcome, &format!("{error}\n{players:?}")))
     });
+}
+
+/// Whether each message came out as often as every filter that sees messages has made of it.
+fn accounted(case: &Case, bodies: &[Vec<Bytes>; 2], change: Change, outcome: &Outcome) -> Result<(), String> {
+    check(outcome.ending == Ending::Complete, || "not complete".to_owned())?;
+    for (direction, message, seen, mut messages) in [
+        (Direction::Request, &case.request, &outcome.request, bodies[0].clone()),
+        (Direction::Response, &case.response, &outcome.response, bodies[1].clone()),
+    ] {
+        for options in &case.filters {
+            if options.processing_mode.body(direction) == BodyMode::Grpc && !message.headers_only() {
+                messages = messages.iter().flat_map(|message| change.of(message)).collect();
+            }
+        }
+        let expected = Seen {
+            headers: Some(message.headers.clone()),
+            body: framed(&messages).to_vec(),
+            trailers: message.trailers.clone(),
+            ended: true,
+        };
+        same(direction, seen, &expected)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -333,15 +336,25 @@ fn failures_lose_and_double_nothing() {
     });
 }
 
-/// Gives everything back through a session.
-#[derive(Debug)]
-struct Echo;
+/// Makes something of each message, through a session.
+#[derive(Clone, Copy, Debug)]
+struct Maker(Change);
 
-impl Author for Echo {
+impl Author for Maker {
     fn answer(&mut self, session: &mut Session, call: Call) -> Result<(), ApiMisuse> {
         match call {
             Call::Headers { direction, .. } => session.answer(direction, Answer::Headers(HeadersAnswer::default())),
-            Call::Body { direction, chunk } => session.answer(direction, Answer::Chunk(chunk)),
+            Call::Body { direction, chunk } => {
+                let messages = if chunk.without_message { Vec::new() } else { self.0.of(&chunk.data) };
+                for data in messages {
+                    session.answer(direction, Answer::Chunk(Chunk { data, ..Chunk::default() }))?;
+                }
+                if !chunk.end_stream {
+                    return Ok(());
+                }
+                let end = Chunk { end_stream: true, without_message: true, ..Chunk::default() };
+                session.answer(direction, Answer::Chunk(end))
+            }
             Call::Trailers { direction, .. } => session.answer(direction, Answer::Trailers(HeaderEdits::new())),
             Call::Drained { direction } => session.answer(direction, Answer::Drained),
             _ => Ok(()),
@@ -349,15 +362,17 @@ impl Author for Echo {
     }
 }
 
-/// Both ends of our own: the session keeps to the windows that the filter tells it, and the other way round.
+/// Both ends of our own, whatever the policy: the session keeps to the windows that the filter tells it, and the other
+/// way round, and neither waits for the other.
 #[test]
-fn sessions_are_not_noticed() {
-    exchanges(5_000, |rng| {
-        let (mut case, _) = calls(rng);
-        // A session refuses what comes beyond its credit.
-        case.filters.iter_mut().for_each(|options| options.grpc_flow_control = FlowControl::Required);
-        let sessions = case.filters.iter().map(|_| Box::new(WithSession::new(Echo)) as Box<dyn Processor>).collect();
-        let outcome = run(&case, case.pair(sessions), false)?;
-        transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
+fn sessions_and_filters_agree_on_windows() {
+    exchanges(10_000, |rng| {
+        let (mut case, bodies) = calls(rng);
+        let policies = [FlowControl::Auto, FlowControl::Required, FlowControl::Off];
+        case.filters.iter_mut().for_each(|options| options.grpc_flow_control = rng.pick(&policies));
+        let change = rng.pick(&[Change::Keep, Change::Upper, Change::Twice, Change::Drop]);
+        let session = || Box::new(WithSession::new(Maker(change))) as Box<dyn Processor>;
+        let outcome = run(&case, case.pair(case.filters.iter().map(|_| session()).collect()), false)?;
+        accounted(&case, &bodies, change, &outcome).map_err(|error| explain(&case, &outcome, &error))
     });
 }

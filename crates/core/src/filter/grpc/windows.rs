@@ -16,7 +16,7 @@ pub(crate) struct Windows {
     away: [i64; 2],
     /// The processor's windows hold.
     enforced: bool,
-    /// The processor takes part.
+    /// The processor takes part, or has to.
     supported: bool,
 }
 
@@ -39,7 +39,8 @@ impl Windows {
             receive: [Receive { granted: initial, ..Receive::default() }; 2],
             away: [0; 2],
             enforced: policy == FlowControl::Required,
-            supported: false,
+            // Where windows are required, the processor is taken at its duty: it may wait for room and send nothing.
+            supported: policy == FlowControl::Required,
         }
     }
 
