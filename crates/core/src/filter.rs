@@ -136,7 +136,7 @@ impl Filter {
     pub fn handle_stream(&mut self, now: Instant, event: StreamEvent) {
         match (self.link.stream, event) {
             // What its side has not taken yet goes nowhere.
-            (Stream::Closed, StreamEvent::Closed(_)) => return self.link.unsend(),
+            (Stream::Closed, StreamEvent::Closed(_)) => self.link.unsend(),
             (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
             | (Stream::Closed, StreamEvent::Reply(_)) => return,
             (Stream::Open, StreamEvent::Reply(message)) => self.on_message(now, *message),

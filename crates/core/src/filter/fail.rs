@@ -49,6 +49,9 @@ impl Filter {
         let may_open = options.failure_mode_allow
             && !self.request.is_away()
             && !self.response.is_away()
+            // What a body has broken cannot be taken back.
+            && !self.request.out.is_broken()
+            && !self.response.out.is_broken()
             && profile.may_open(!self.response.is_untouched(), self.link.body_sent);
         let stats = &mut self.link.stats;
         let (opens, status, details) = match &cause {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use extproc_core::headers::{Name, Value};
 use extproc_core::pair::{Begin, Ending, Outcome, Pair, Processor, Replies, Script, Upstream};
-use extproc_core::{BodyMode, Config, Headers, Options, ProcessingMode};
+use extproc_core::{BodyMode, Config, Headers, Options, ProcessingMode, Profile};
 use extproc_proto::body_mutation::Mutation;
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
     BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeaderValue, HeaderValueOption, HeadersResponse,
-    ProcessingRequest, ProcessingResponse,
+    ProcessingRequest, ProcessingResponse, TrailersResponse,
 };
 
 /// Answers the messages with these, one after the other.
@@ -102,4 +102,50 @@ fn a_changed_body_does_not_go_on_behind_another_length() {
     let outcome = exchange(options, post("5", &["hello"], None), [replaces_body("hello, world")]);
     assert_eq!(outcome.response.status(), Some(500), "{}", outcome.print());
     assert!(outcome.request.body.is_empty() && !outcome.request.ended, "{:?}", outcome.request);
+}
+
+fn full_duplex(profile: Profile) -> Options {
+    let mut options = Options { profile, failure_mode_allow: true, ..buffered() };
+    options.processing_mode.request_body = BodyMode::FullDuplexStreamed;
+    options
+}
+
+/// gRPC's reading opens also on bad content; trailers that a bad mutation was meant for are still there.
+#[test]
+fn failing_open_on_a_bad_trailers_mutation_keeps_the_trailers() {
+    let bad = HeaderMutation { set_headers: Vec::new(), remove_headers: vec!["not metadata".to_owned()] };
+    let client = Script::new().headers(headers(&[(":method", "POST")]), false);
+    let client = client.wait(std::time::Duration::from_millis(1)).trailers(headers(&[("x-t", "1")]));
+    let answers = [
+        Response::RequestHeaders(HeadersResponse::default()),
+        Response::RequestTrailers(TrailersResponse { header_mutation: Some(bad) }),
+    ];
+    let outcome = exchange(full_duplex(Profile::Grpc), client, answers);
+    assert_eq!(outcome.request.trailers, Some(headers(&[("x-t", "1")])), "{}", outcome.print());
+    assert_eq!((outcome.ending, outcome.stats[0].failure_mode_allowed), (Ending::Complete, 1));
+}
+
+/// What has gone on behind a length that it does not fit cannot be passed off as unprocessed.
+#[test]
+fn a_broken_length_does_not_fail_open() {
+    let options = Options { allow_content_length_header: true, ..full_duplex(Profile::Grpc) };
+    let client = Script::new().headers(headers(&[(":method", "POST"), ("content-length", "3")]), false);
+    let client = client.wait(std::time::Duration::from_millis(1)).trailers(headers(&[]));
+    let answers =
+        [Response::RequestHeaders(HeadersResponse::default()), Response::RequestTrailers(TrailersResponse::default())];
+    let outcome = exchange(options, client, answers);
+    assert_eq!((outcome.ending, outcome.response.status()), (Ending::Complete, Some(500)), "{}", outcome.print());
+    assert_eq!((outcome.stats[0].failure_mode_allowed, outcome.request.ended), (0, false));
+}
+
+/// With `allow_content_length_header` a length that the processor sets counts, also when the body went out before it.
+#[test]
+fn a_length_for_a_body_that_did_not_wait_is_kept() {
+    let mut options = Options { allow_content_length_header: true, ..buffered() };
+    options.processing_mode.request_body = BodyMode::Streamed;
+    options.send_body_without_waiting_for_header_response = true;
+    let client = Script::message(headers(&[(":method", "POST")]), [Bytes::from_static(b"hello")], None);
+    let outcome = exchange(options, client, [sets_length("3"), replaces_body("bye")]);
+    assert_eq!(outcome.request.headers, Some(headers(&[(":method", "POST"), ("content-length", "3")])));
+    assert_eq!((outcome.request.body, outcome.request.ended), (b"bye".to_vec(), true));
 }

@@ -21,7 +21,8 @@ impl Side {
     pub(in crate::filter) fn on_headers_reply(&mut self, cx: &mut Cx<'_>, mut reply: Common) -> Result<Last, Cause> {
         let first_piece = self.read_body_in_headers_reply(cx, &mut reply);
         let scope = Scope { replacing: reply.replace, ..self.scope(cx, self.headers_part()) };
-        let ended = self.order == Order::Ended;
+        // The body of `Early` is in its chunks.
+        let bodiless = self.order == Order::Ended && !matches!(self.phase, Phase::Early(..));
         match &mut self.phase {
             Phase::GrpcHeaders(..) if reply.replace => Err(Violation::UnexpectedReplace.into()),
             Phase::Headers(held) | Phase::Early(held, _) | Phase::GrpcHeaders(held, _) => {
@@ -37,7 +38,7 @@ impl Side {
                 if let Some(headers) = &mut held.headers {
                     cx.mutate(headers, reply.mutation, scope)?;
                 }
-                let no_body = ended && !held.has_data && self.mode.body != BodyMode::Grpc;
+                let no_body = bodiless && !held.has_data && self.mode.body != BodyMode::Grpc;
                 let unsent = self.mode.body == BodyMode::None && !self.mode.whole_if_there;
                 if unsent || reply.replace || no_body {
                     held.keep_true_length();
@@ -197,11 +198,10 @@ impl Side {
             }
             Phase::Duplex(duplex) => {
                 cx.accept(self.direction);
-                let mut trailers = duplex.trailers.take();
-                if let Some(trailers) = &mut trailers {
+                if let Some(trailers) = &mut duplex.trailers {
                     cx.mutate(trailers, mutation, scope)?;
                 }
-                match trailers {
+                match duplex.trailers.take() {
                     Some(trailers) => self.out.trailers(trailers),
                     // As in Envoy it ends a body that has no trailers, too.
                     None => self.out.data(Bytes::new(), true),
