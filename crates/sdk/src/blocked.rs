@@ -72,12 +72,14 @@ pub enum Reason {
     #[error("the head has left in body mode {0}; edit it in the header phase, or use BUFFERED")]
     HeadGone(BodyMode),
     /// The body mode does not let a header phase replace the body.
-    #[error("body mode {0} does not let a header phase replace the body; put it out in the body phase")]
+    #[error(
+        "body mode {0} does not let a header phase of this body kind replace the body; put it out in the body phase"
+    )]
     NoReplace(BodyMode),
     /// The body ended with trailers, and the data plane waits for no answer that could carry more of it.
     #[error("the body ended with trailers and no answer is left to carry more; use FULL_DUPLEX_STREAMED or BUFFERED")]
     NoAnswerLeft,
-    /// What was put out in GRPC mode by a processor of bytes is no sequence of gRPC messages.
+    /// What was put out in GRPC mode as bytes is no sequence of gRPC messages.
     #[error("the output is no sequence of gRPC messages, which body mode GRPC needs; use the kind Messages")]
     NotMessages,
     /// This body mode cannot be asked for here.
@@ -123,8 +125,11 @@ pub enum MismatchKind {
     /// The body does not come: NONE, and no other mode could be asked for, or was granted.
     #[error("the body does not come; configure BUFFERED or FULL_DUPLEX_STREAMED, or allow mode overrides")]
     NotSent,
-    /// A whole body in GRPC mode, which has messages only.
-    #[error("whole bodies do not exist in GRPC mode; take Messages, or configure another mode")]
+    /// A whole body in GRPC mode: a call that needs an answer to its first messages to send the others waits for ever.
+    #[error(
+        "in GRPC mode a whole body is all messages in their frames, held back to the end of the call's messages, and \
+         what is put out must be frames; take Messages, or configure another mode"
+    )]
     WholeOfMessages,
     /// Chunks in GRPC mode.
     #[error("chunks are whole frames in GRPC mode, and what is put out must be frames; take Messages")]

@@ -148,7 +148,9 @@ pub struct Skip;
 ///   than the data plane's message timeout and fit its buffer; if not, the exchange fails (Envoy: 504, or the original
 ///   body with `failure_mode_allow`), and a [`Mismatch`](crate::Mismatch) says why. Once chunks were answered with
 ///   nothing, a failure of the processor cuts the exchange off, whatever `failure_mode_allow` says.
-/// * GRPC: the messages pass, the handler is not run; a [`Mismatch`](crate::Mismatch).
+/// * GRPC: all messages in their frames, held back to the end; what is put out must be frames again. The head has left
+///   and is read-only. A [`Mismatch`](crate::Mismatch): a call that needs an answer to its first messages before it sends
+///   the others waits for ever.
 ///
 /// A body that ends with trailers, or that is empty, runs the handler too; a message without a body does not: see
 /// [`Start::is_last`](crate::Start::is_last). CONNECT and upgrades such as WebSocket pass.

@@ -46,7 +46,7 @@
 //! | | NONE | BUFFERED | BUFFERED_PARTIAL | STREAMED | FULL_DUPLEX_STREAMED | GRPC |
 //! |---|---|---|---|---|---|---|
 //! | [`Skip`] | – | passes | passes | passes | echoed | echoed |
-//! | [`Whole`] | asks for BUFFERED, else mismatch | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only; without `content-length` mismatch | collected, head answered last | mismatch |
+//! | [`Whole`] | asks for BUFFERED, else mismatch | direct | direct, may be [`truncated`](Body::truncated) | collected; head read-only; without `content-length` mismatch | collected, head answered last | mismatch: all frames at the end; head read-only |
 //! | [`Stream`] | asks for STREAMED, else mismatch | one chunk | one chunk, may be [`truncated`](ChunkIo::truncated) | one answer for each chunk | free | mismatch: whole frames |
 //! | [`Messages`] | asks for STREAMED, else mismatch | all at once | all at once; what is cut off passes | one answer for each chunk | free | native, with credit, half-close, drain |
 //!
@@ -57,10 +57,10 @@
 //! | phase | may say | NONE | BUFFERED, BUFFERED_PARTIAL | STREAMED | FULL_DUPLEX_STREAMED | GRPC |
 //! |---|---|---|---|---|---|---|
 //! | headers | edits, metadata, local reply, [`detach`](Start::detach) | yes | yes | yes | yes | yes; `detach` asks for a drain |
-//! | headers | [`replace_body`](Start::replace_body) | yes | yes | yes | yes, as chunks | no |
+//! | headers | [`replace_body`](Start::replace_body) | yes | yes | yes | yes, as chunks | [`Whole`], [`Messages`]: yes, if it is frames |
 //! | headers | [`extend`](Start::extend) | yes | yes | yes | no timer | no timer |
 //! | headers | [`ask`](Start::ask) | yes | yes | yes | no | no |
-//! | body, [`Whole`] | edits of the head | – | yes | no: it has left | yes | – |
+//! | body, [`Whole`] | edits of the head | – | yes | no: it has left | yes | no: it has left |
 //! | body | output | – | one, in its place | one for each chunk | any number | any number of messages |
 //! | request body | local reply | – | yes | until the response has begun | until the response has begun | until the response has begun |
 //! | response body | local reply | – | yes, in place of the response | no: [`Abort`] | [`Whole`]: yes; else no: [`Abort`] | no: [`Abort`] |

@@ -308,11 +308,11 @@ async fn whole_asks_only_where_it_can_be_granted() {
 }
 
 #[tokio::test]
-async fn whole_in_grpc_passes() {
+async fn whole_in_grpc_gets_all_messages_at_the_end() {
     let script = both(BodyMode::Grpc).request_headers(POST).request_body("m1", false).request_body("", true);
     assert_eq!(
         upper(script).await,
-        ["request_headers x-head=1", r#"request_body chunk="m1""#, r#"request_body chunk="" end"#]
+        ["request_headers x-head=1", r#"request_body chunk="M1""#, r#"request_body chunk="" end"#]
     );
 }
 

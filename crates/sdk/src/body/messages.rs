@@ -198,6 +198,16 @@ pub struct Deframer {
 }
 
 impl Deframer {
+    /// The messages of a whole body in frames; `None` if it is anything else.
+    pub(crate) fn messages(body: Bytes) -> Option<Vec<Message>> {
+        let mut deframer = Self { piece: body, ..Self::default() };
+        let mut messages = Vec::new();
+        while let Some(frame) = deframer.next().ok()? {
+            messages.push(Message::of_frame(frame));
+        }
+        deframer.is_empty().then_some(messages)
+    }
+
     pub(crate) fn push(&mut self, data: Bytes) {
         if self.carry.is_empty() {
             self.piece = data;

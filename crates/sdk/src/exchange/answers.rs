@@ -117,10 +117,13 @@ impl<W: Way> Flow<W> {
         answered(session.answer(W::DIRECTION, Answer::Body(BodyAnswer { change, ..BodyAnswer::default() })))
     }
 
-    /// Sends the complete body on in chunks.
-    pub(super) fn emit(&mut self, session: &mut Session, end: bool) -> Result<(), Outcome> {
+    /// Sends the complete body on in chunks, or in messages.
+    pub(super) fn emit<R: Run>(&mut self, row: &Row<R>, session: &mut Session, end: bool) -> Result<(), Outcome> {
         if let Some(metadata) = self.take_metadata() {
             session.annotate(metadata);
+        }
+        if self.is_messages() {
+            return self.emit_replacement(row, session, end);
         }
         let pieces = match std::mem::take(&mut self.body) {
             Payload::Complete(body) => vec![body.into_bytes()],
@@ -155,7 +158,7 @@ impl<W: Way> Flow<W> {
         mode: BodyMode,
     ) -> Result<(), Outcome> {
         if mode == BodyMode::FullDuplexStreamed {
-            return self.emit(session, false);
+            return self.emit(row, session, false);
         }
         let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
         // What came was answered, so this is output.

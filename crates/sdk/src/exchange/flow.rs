@@ -5,6 +5,7 @@ use extproc_core::session::{Chunk, DynamicMetadata};
 use extproc_core::{BodyMode, Headers, Session};
 use tracing::Instrument;
 
+use super::grpc::Collected;
 use super::way::Way;
 use super::{Outcome, Row};
 use crate::blocked::{MismatchKind, Reason, Write};
@@ -57,6 +58,8 @@ pub(super) struct Flow<W: Way> {
     seen: bool,
     /// GRPC mode: what stages that take bytes have put out of a message, by stage.
     pub(super) reframers: Vec<Deframer>,
+    /// GRPC mode: what waits for the end of the body, by stage.
+    pub(super) collected: Vec<Collected>,
 }
 
 /// The body on its way to the stages.
@@ -95,6 +98,7 @@ impl<W: Way> Default for Flow<W> {
             asked: false,
             seen: false,
             reframers: Vec::new(),
+            collected: Vec::new(),
         }
     }
 }
@@ -144,15 +148,15 @@ impl<W: Way> Flow<W> {
         let held = self.deferred || matches!(mode, BodyMode::Buffered | BodyMode::BufferedPartial);
         self.gone = !held && !session.is_observing();
         if self.replaced {
-            // FULL_DUPLEX_STREAMED: what comes in is dropped, and the replacement goes out when it has all come.
-            return if chunk.end_stream { self.emit(session, true) } else { Ok(()) };
+            // What comes in chunks is dropped, and the replacement goes out when it has all come.
+            return if chunk.end_stream { self.emit(row, session, true) } else { Ok(()) };
         }
         self.received += chunk.data.len() as u64;
         let complete = chunk.end_stream || self.length.is_some_and(|length| self.received >= length);
         if !std::mem::replace(&mut self.fitted, true) && !session.is_observing() {
             self.fit(row, complete)?;
         }
-        if !self.wants_body(row) {
+        if !self.wants_body(row) && !self.holds_messages() {
             return self.pass(session, mode, chunk);
         }
         if mode == BodyMode::Grpc {
@@ -186,7 +190,7 @@ impl<W: Way> Flow<W> {
         if std::mem::take(&mut self.deferred) {
             self.answer_head(row, session)?;
         }
-        self.emit(session, true)
+        self.emit(row, session, true)
     }
 
     /// A chunk of a body that is collected was taken in, and more follows.
@@ -242,8 +246,8 @@ impl<W: Way> Flow<W> {
         self.ensure_head(row);
         let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
         if self.replaced {
-            self.emit(session, false)?;
-        } else if collecting && mode == BodyMode::Grpc && self.wants_body(row) {
+            self.emit(row, session, false)?;
+        } else if collecting && mode == BodyMode::Grpc && (self.wants_body(row) || self.holds_messages()) {
             self.gone = !session.is_observing();
             self.end_messages(row, session).await?;
         } else if collecting && mode != BodyMode::None && self.wants_body(row) {
@@ -299,6 +303,11 @@ impl<W: Way> Flow<W> {
         if waits && row.wants(W::DIRECTION) { self.head.clone() } else { self.head.take() }
     }
 
+    /// Whether the body goes on in gRPC messages.
+    pub(super) fn is_messages(&self) -> bool {
+        self.mode == BodyMode::Grpc
+    }
+
     /// Whether we asked for the body and did not get it.
     pub(super) fn missed_body(&self) -> bool {
         self.asked && !self.seen
@@ -340,8 +349,10 @@ impl<W: Way> Flow<W> {
         let span = row.record.begin(stage, W::HEADERS, &mut start);
         let mut result = W::on_headers(&mut row.run, stage, &mut start).instrument(span).await;
         row.record.finish();
-        if result.is_ok() && start.replacement.is_some() && self.mode == BodyMode::Grpc {
-            let reason = Reason::NoReplace(self.mode);
+        if result.is_ok()
+            && self.mode == BodyMode::Grpc
+            && let Some(reason) = start.replacement.as_ref().and_then(|body| self.no_replacement(row, stage, body))
+        {
             row.block(stage, W::HEADERS, Write::ReplaceBody, reason);
             result = Err(Halted::Fail(reason.into()));
         }
@@ -374,6 +385,16 @@ impl<W: Way> Flow<W> {
             row.detach(stage);
         }
         Ok(())
+    }
+
+    /// Why a body cannot be put in place of messages, if it cannot: the data plane takes it message by message, in place
+    /// of those that come.
+    fn no_replacement<R: Run>(&self, row: &Row<R>, stage: usize, body: &Bytes) -> Option<Reason> {
+        let takes = matches!(row.want(stage, W::DIRECTION), Want::Whole(_) | Want::Messages);
+        if self.last || !takes {
+            return Some(Reason::NoReplace(self.mode));
+        }
+        Deframer::messages(body.clone()).is_none().then_some(Reason::NotMessages)
     }
 
     /// Runs the body phases of a complete body, of the stages that have had their header phase.

@@ -9,11 +9,22 @@ use super::flow::{Flow, Payload};
 use super::way::Way;
 use super::{Outcome, Row};
 use crate::blocked::Reason;
-use crate::body::{Deframer, Message, Output, Piece, Want};
+use crate::body::{Deframer, Message, Output, Piece, Want, joined};
 use crate::stages::Run;
+
+/// The messages of a body on their way to a stage that wants it whole.
+#[derive(Default)]
+pub(super) struct Collected {
+    messages: Vec<Message>,
+    /// With their frames.
+    size: usize,
+}
 
 impl<W: Way> Flow<W> {
     /// Takes a message, a half-close, or both.
+    ///
+    /// Stages that want whole bodies get the frames of all messages when the last one is there, as in every other mode,
+    /// and what they put out must be frames again.
     pub(super) async fn on_message<R: Run>(
         &mut self,
         row: &mut Row<R>,
@@ -65,7 +76,8 @@ impl<W: Way> Flow<W> {
             messages = match row.want(stage, W::DIRECTION) {
                 Want::Messages => self.run_whole_messages(row, stage, messages, last).await?,
                 Want::Chunks => self.run_frames(row, stage, messages, last).await?,
-                Want::Nothing | Want::Whole(_) => messages,
+                Want::Whole(limit) => self.run_collected(row, stage, limit, messages, last).await?,
+                Want::Nothing => self.give_back(stage, messages),
             };
         }
         Ok(messages)
@@ -93,6 +105,64 @@ impl<W: Way> Flow<W> {
             }
         }
         Ok(output)
+    }
+
+    /// Runs a stage that takes the whole body: nothing goes on until it is there.
+    async fn run_collected<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        stage: usize,
+        limit: usize,
+        messages: Vec<Message>,
+        last: bool,
+    ) -> Result<Vec<Message>, Outcome> {
+        self.collected.resize_with(row.len(), Collected::default);
+        let collected = &mut self.collected[stage];
+        collected.size += messages.iter().map(Message::len).sum::<usize>();
+        collected.messages.extend(messages);
+        if collected.size > limit {
+            return Err(row.overflow::<W>(stage, limit));
+        }
+        if !last {
+            return Ok(Vec::new());
+        }
+        let messages = std::mem::take(collected).messages;
+        let body = joined(messages.iter().cloned().map(Message::into_frame).collect());
+        match self.run_body(row, stage, Piece::new(body, true, false)).await? {
+            Output::Same | Output::Messages(_) => Ok(messages),
+            Output::Pieces(pieces) => {
+                let mut output = Vec::new();
+                self.reframe(row, stage, pieces, true, &mut output)?;
+                Ok(output)
+            }
+        }
+    }
+
+    /// What a stage had collected before it went out of the picture goes first.
+    fn give_back(&mut self, stage: usize, messages: Vec<Message>) -> Vec<Message> {
+        let mut held = self.collected.get_mut(stage).map(std::mem::take).unwrap_or_default().messages;
+        held.extend(messages);
+        held
+    }
+
+    /// Whether a stage has messages that are to go on.
+    pub(super) fn holds_messages(&self) -> bool {
+        self.collected.iter().any(|collected| !collected.messages.is_empty())
+    }
+
+    /// Sends the body that a header phase put in place of what came.
+    pub(super) fn emit_replacement<R: Run>(
+        &mut self,
+        row: &Row<R>,
+        session: &mut Session,
+        end: bool,
+    ) -> Result<(), Outcome> {
+        let Payload::Complete(body) = std::mem::take(&mut self.body) else { return Ok(()) };
+        match Deframer::messages(body.into_bytes()) {
+            Some(messages) => Self::emit_messages(session, messages, end),
+            // Of a stage behind the one that replaced it: its own replacement was looked at.
+            None => Err(row.fail_body::<W>(row.last_wanting::<W>(), Reason::NotMessages)),
+        }
     }
 
     /// Runs a stage that takes bytes: it gets frames, and what it puts out must be frames again.

@@ -206,7 +206,7 @@ impl<R: Run> Row<R> {
                 return Err(Outcome::Fail(Failure::Mismatch { processor, mode }));
             }
             OnMismatch::Pass => self.states[stage].declines[direction as usize] = true,
-            OnMismatch::Serve if matches!(what, MismatchKind::NotSent | MismatchKind::WholeOfMessages) => {
+            OnMismatch::Serve if what == MismatchKind::NotSent => {
                 self.states[stage].declines[direction as usize] = true;
             }
             OnMismatch::Serve => {}

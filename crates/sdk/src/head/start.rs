@@ -66,6 +66,10 @@ impl<H> Start<H> {
 
     /// Sends this body on in place of whatever follows, also where nothing follows. The body phase of this processor
     /// is not run; trailers pass unseen.
+    ///
+    /// In GRPC mode it must be gRPC messages in their frames, and goes out when those that it replaces have all come.
+    /// Only processors that take the body as [`Whole`](crate::Whole) or [`Messages`](crate::Messages) can do so, and only
+    /// where a body follows; otherwise the phase fails, with a [`Blocked`](crate::Blocked) write.
     pub fn replace_body(&mut self, body: impl Into<Bytes>) {
         self.replacement = Some(body.into());
     }

@@ -55,6 +55,11 @@ impl Exchange {
         self
     }
 
+    /// Whether both sides are gRPC's, and their bodies whole messages.
+    pub(super) fn is_grpc_call(&self) -> bool {
+        self.request.is_messages() && self.response.is_messages()
+    }
+
     /// An attribute, sent with the first message of each stream (Envoy `request_attributes`).
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {

@@ -18,7 +18,7 @@ pub use self::fault::Fault;
 pub(super) use self::link::grpc;
 use self::link::{Far, Link, Raw};
 use super::{Effective, Exchange, Play};
-use crate::{BodyMode, BodyModes, Stages};
+use crate::{BodyMode, Needs, Stages};
 
 /// Runs processors between a client and an upstream with the filter engine of `extproc-core`, which behaves as Envoy's:
 /// no port, no task, one thread. What comes of it is the [`Effective`] HTTP on both sides.
@@ -70,7 +70,7 @@ struct Filter {
     name: String,
     options: Options,
     modes: Modes,
-    /// It needs a whole body, and no chunks.
+    /// It wants a whole body.
     wants_whole: bool,
     faults: Vec<(usize, Fault)>,
 }
@@ -93,14 +93,14 @@ impl Harness {
     /// unless [`mode`](Self::mode) says more.
     pub fn raw(answer: impl Fn(&ProcessingRequest) -> Vec<ProcessingResponse> + Send + Sync + 'static) -> Self {
         let far = Arc::new(Raw(Arc::new(answer)));
-        Self { filters: vec![Filter::new(far, "raw".to_owned(), BodyModes::default())], chunks: None }
+        Self { filters: vec![Filter::new(far, "raw".to_owned(), &Needs::default())], chunks: None }
     }
 
     /// One more filter, behind those there are: requests come to it later, responses earlier.
     #[must_use]
     pub fn and(mut self, stages: impl Stages) -> Self {
-        let (name, needs) = (stages.names(), stages.needs().bodies);
-        self.filters.push(Filter::new(Arc::new(Arc::new(stages)), name, needs));
+        let (name, needs) = (stages.names(), stages.needs());
+        self.filters.push(Filter::new(Arc::new(Arc::new(stages)), name, &needs));
         self
     }
 
@@ -195,13 +195,13 @@ impl Harness {
 }
 
 impl Filter {
-    fn new(far: Arc<dyn Far>, name: String, needs: BodyModes) -> Self {
+    fn new(far: Arc<dyn Far>, name: String, needs: &Needs) -> Self {
         Self {
             far,
             name,
             options: Options::default(),
-            modes: Modes::Bodies(needs.request, needs.response),
-            wants_whole: [needs.request, needs.response].contains(&BodyMode::Buffered),
+            modes: Modes::Bodies(needs.bodies.request, needs.bodies.response),
+            wants_whole: needs.largest_whole().is_some(),
             faults: Vec::new(),
         }
     }
@@ -216,9 +216,10 @@ impl Filter {
             Modes::Bodies(request, response) => ProcessingMode {
                 request_body: request,
                 response_body: response,
-                // Envoy demands them where the body is FULL_DUPLEX_STREAMED.
+                // Data planes demand them where they may be the end of the body.
                 request_trailers: exchange.request.has_trailers() || request == BodyMode::FullDuplexStreamed,
-                response_trailers: exchange.response.has_trailers() || response == BodyMode::FullDuplexStreamed,
+                response_trailers: exchange.response.has_trailers()
+                    || matches!(response, BodyMode::FullDuplexStreamed | BodyMode::Grpc),
                 ..ProcessingMode::default()
             },
         }

@@ -9,7 +9,8 @@ use extproc_core::headers::{Name, Value};
 use extproc_core::{Headers, LocalReply, RequestKind};
 
 use super::IntoBody;
-use crate::{IntoName, IntoValue};
+use crate::body::{Deframer, Message, joined};
+use crate::{IntoName, IntoValue, RequestHead};
 
 /// What a client or an upstream sends: head, body, trailers, where the body is cut, and when each part comes.
 ///
@@ -114,6 +115,25 @@ impl Plan {
     #[must_use]
     pub fn body(mut self, body: impl IntoBody) -> Self {
         self.body = body.into_body();
+        self
+    }
+
+    /// A body of gRPC messages, each in its frame, and the content type `application/grpc` unless there is one. Give a
+    /// response its `grpc-status` with [`trailer`](Self::trailer).
+    ///
+    /// ```
+    /// use extproc::testing::Plan;
+    ///
+    /// let call = Plan::request("POST", "/pkg.Greeter/Hello").messages(["hi", ""]);
+    /// assert_eq!(call.whole_body(), "\0\0\0\0\x02hi\0\0\0\0\0");
+    /// ```
+    #[must_use]
+    pub fn messages<B: IntoBody>(mut self, messages: impl IntoIterator<Item = B>) -> Self {
+        if !self.headers.contains("content-type") {
+            self.headers.append(Name::from_static("content-type"), Value::from_static("application/grpc"));
+        }
+        let frame = |message: B| Message::new(message.into_body(), false).into_frame();
+        self.body = joined(messages.into_iter().map(frame).collect());
         self
     }
 
@@ -227,6 +247,11 @@ impl Plan {
     #[must_use]
     pub const fn has_trailers(&self) -> bool {
         self.trailers.is_some()
+    }
+
+    /// Whether the content type is gRPC's and the body whole messages.
+    pub(super) fn is_messages(&self) -> bool {
+        RequestHead::new(self.headers.clone()).is_grpc() && Deframer::messages(self.body.clone()).is_some()
     }
 
     pub(super) const fn trailer_fields(&self) -> Option<&Headers> {

@@ -10,9 +10,9 @@ use crate::testing::{Effective, print};
 
 /// Where two effects differ, a line for each place; empty when they are the same.
 ///
-/// Not compared: the framing (`content-length`, where a body is cut), which only has to be right; the order of headers
+/// Not compared: the route, unless `routes`; the framing (`content-length`, where a body is cut), which only has to be right; the order of headers
 /// with different names; the messages on the streams; counters and times.
-pub(super) fn differences(first: (&str, &Effective), second: (&str, &Effective)) -> String {
+pub(super) fn differences(first: (&str, &Effective), second: (&str, &Effective), routes: bool) -> String {
     let mut text = String::new();
     let mut differ = |what: &str, one: String, other: String| {
         if one != other {
@@ -40,7 +40,9 @@ pub(super) fn differences(first: (&str, &Effective), second: (&str, &Effective))
     }
     let metadata = |all: &Effective| format!("{:?}", all.metadata());
     differ("dynamic metadata", metadata(one), metadata(other));
-    differ("the route", format!("cleared: {}", one.cleared_route()), format!("cleared: {}", other.cleared_route()));
+    if routes {
+        differ("the route", format!("cleared: {}", one.cleared_route()), format!("cleared: {}", other.cleared_route()));
+    }
     text
 }
 

@@ -13,20 +13,21 @@ use crate::BodyMode;
 use crate::testing::{Effective, Ending, Exchange};
 
 /// The modes that carry bodies.
-const BODIES: [BodyMode; 4] =
-    [BodyMode::Buffered, BodyMode::BufferedPartial, BodyMode::Streamed, BodyMode::FullDuplexStreamed];
+const BODIES: [BodyMode; 5] =
+    [BodyMode::Buffered, BodyMode::BufferedPartial, BodyMode::Streamed, BodyMode::FullDuplexStreamed, BodyMode::Grpc];
 
 /// How many random splits are tried, and where they begin.
 const SPLITS: u32 = 64;
 
 impl Harness {
-    /// Runs the exchange in BUFFERED, BUFFERED_PARTIAL, STREAMED and FULL_DUPLEX_STREAMED, and gives the effect, which
-    /// must be the same in all: processors whose bodies are [`Whole`](crate::Whole) or
-    /// [`Messages`](crate::Messages) do not depend on the mode.
+    /// Runs the exchange in BUFFERED, BUFFERED_PARTIAL, STREAMED and FULL_DUPLEX_STREAMED, and if it is a gRPC call in
+    /// GRPC, and gives the effect, which must be the same in all: processors whose bodies are
+    /// [`Whole`](crate::Whole) or [`Messages`](crate::Messages) do not depend on the mode. A gRPC call has the content
+    /// type `application/grpc` both ways, and bodies of whole messages ([`Plan::messages`](crate::testing::Plan::messages)).
     ///
     /// STREAMED cannot carry a whole body that ends with trailers, and is left out for processors that want one, if the
-    /// exchange has trailers. Nor can it carry what a handler of a whole body does to the head, which fails there: use
-    /// [`same_in`](Self::same_in) without it.
+    /// exchange has trailers. Nor can it, or GRPC, carry what a handler of a whole body does to the head, which fails
+    /// there: use [`same_in`](Self::same_in) without them.
     ///
     /// # Panics
     /// If the effect is not the same, with what differs; or as [`run`](Self::run).
@@ -34,19 +35,27 @@ impl Harness {
     pub fn all_modes(&self, exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
         let trailers = exchange.request.has_trailers() || exchange.response.has_trailers();
         let whole = self.filters.iter().any(|filter| filter.wants_whole);
-        let streamed = !(whole && trailers);
-        let modes: Vec<_> = BODIES.into_iter().filter(|mode| streamed || *mode != BodyMode::Streamed).collect();
+        let carries = |mode: &BodyMode| match mode {
+            BodyMode::Streamed => !(whole && trailers),
+            BodyMode::Grpc => exchange.is_grpc_call(),
+            BodyMode::None | BodyMode::Buffered | BodyMode::BufferedPartial | BodyMode::FullDuplexStreamed => true,
+        };
+        let modes: Vec<_> = BODIES.into_iter().filter(carries).collect();
         self.same_in(&modes, exchange)
     }
 
     /// As [`all_modes`](Self::all_modes), in these modes. The effect given is that of the first.
     ///
+    /// Envoy has no mode GRPC: there filters of that profile follow gRPC's ([`Profile::Grpc`]), and the route, which gRPC
+    /// chooses only once, is not compared.
+    ///
     /// # Panics
     /// As [`all_modes`](Self::all_modes), and without a mode.
     #[track_caller]
     pub fn same_in(&self, modes: &[BodyMode], exchange: &Exchange) -> impl Future<Output = Effective> + Send + use<> {
-        let run = |mode: &BodyMode| (format!("in {mode}"), self.clone().mode(*mode).run(exchange));
-        same(Location::caller(), "the body mode", modes.iter().map(run).collect())
+        let routes = !modes.contains(&BodyMode::Grpc);
+        let run = |mode: &BodyMode| (format!("in {mode}"), self.clone().in_mode(*mode).run(exchange));
+        same(Location::caller(), "the body mode", routes, modes.iter().map(run).collect())
     }
 
     /// Runs the exchange as these data planes would, and gives the effect in the first, which must be the same in all: a
@@ -61,7 +70,7 @@ impl Harness {
         exchange: &Exchange,
     ) -> impl Future<Output = Effective> + Send + use<> {
         let run = |profile: &Profile| (format!("for {profile:?}"), self.clone().profile(*profile).run(exchange));
-        same(Location::caller(), "the data plane", profiles.iter().map(run).collect())
+        same(Location::caller(), "the data plane", true, profiles.iter().map(run).collect())
     }
 
     /// Cuts both bodies at random places, with the end on the last piece or after it, and gives the effect, which must
@@ -137,7 +146,7 @@ impl Harness {
     /// | fail open | any | what it would get without processor from there on, or a cut response |
     /// | both | the processor ends the stream | the same |
     ///
-    /// As in Envoy, a FULL_DUPLEX_STREAMED body is not kept and has no deadline: there, failing open may have to answer
+    /// As in Envoy, a FULL_DUPLEX_STREAMED or GRPC body is not kept and has no deadline: there, failing open may have to answer
     /// as failing closed does, and silence may leave the exchange [`Stuck`](Ending::Stuck).
     ///
     /// # Panics
@@ -168,6 +177,19 @@ impl Harness {
         }
     }
 
+    /// The body mode of both directions, under a profile that has it.
+    fn in_mode(self, mode: BodyMode) -> Self {
+        let harness = self.mode(mode);
+        if mode != BodyMode::Grpc {
+            return harness;
+        }
+        harness.options(|options| {
+            if options.profile == Profile::Envoy {
+                options.profile = Profile::Grpc;
+            }
+        })
+    }
+
     fn faults(&self) -> [Fault; 5] {
         let timeout = self.filters.iter().map(|filter| filter.options.message_timeout).max().unwrap_or_default();
         [Fault::Unreachable, Fault::Silent, Fault::Slow(timeout * 2), Fault::Fails(Code::Internal), Fault::Ends]
@@ -178,9 +200,10 @@ impl Harness {
         if let Some(wrong) = misframed(done) {
             return Err(wrong);
         }
+        let chunked = |mode| matches!(mode, BodyMode::FullDuplexStreamed | BodyMode::Grpc);
         let duplex = |filter: &super::Filter| match filter.modes {
-            Modes::Bodies(request, response) => [request, response].contains(&BodyMode::FullDuplexStreamed),
-            Modes::Exact(mode) => [mode.request_body, mode.response_body].contains(&BodyMode::FullDuplexStreamed),
+            Modes::Bodies(request, response) => chunked(request) || chunked(response),
+            Modes::Exact(mode) => chunked(mode.request_body) || chunked(mode.response_body),
         };
         let late = matches!(fault, Fault::Silent | Fault::Slow(_));
         match done.ending {
@@ -193,11 +216,14 @@ impl Harness {
         }
         let mut on_error = self.filters.iter().map(|filter| filter.options.status_on_error);
         let status = done.response.status();
-        let passes = status == plain.response.status() || plain.sent_immediate().is_some();
+        let answer = |all: &Effective| (all.response.status(), all.response.header("grpc-status").map(str::to_owned));
+        let passes = answer(done) == answer(plain) || plain.sent_immediate().is_some();
+        // A gRPC client gets an error as a status of gRPC.
+        let refused = done.response.header("grpc-status").is_some_and(|status| status != "0");
         let fails = match fault {
             // What comes late may be of no matter.
-            Fault::Silent | Fault::Slow(_) => status == Some(504) || passes && done.had_no_timeout(),
-            Fault::Unreachable | Fault::Fails(_) | Fault::Ends => on_error.any(|code| status == Some(code)),
+            Fault::Silent | Fault::Slow(_) => status == Some(504) || refused || passes && done.had_no_timeout(),
+            Fault::Unreachable | Fault::Fails(_) | Fault::Ends => refused || on_error.any(|code| status == Some(code)),
         };
         let lost = self.filters.iter().any(duplex);
         let right = if open || fault == Fault::Ends { passes || lost && fails } else { fails };
@@ -209,6 +235,7 @@ impl Harness {
 async fn same<F: Future<Output = Effective>>(
     caller: &'static Location<'static>,
     depends_on: &str,
+    routes: bool,
     runs: Vec<(String, F)>,
 ) -> Effective {
     let mut first: Option<(String, Effective)> = None;
@@ -221,7 +248,7 @@ async fn same<F: Future<Output = Effective>>(
             first = Some((how, done));
             continue;
         };
-        let differences = differences((reference, expected), (&how, &done));
+        let differences = differences((reference, expected), (&how, &done), routes);
         assert!(
             differences.is_empty(),
             "{caller}: the effect depends on {depends_on}\n{differences}\n{reference}:\n{}\n{how}:\n{}",

@@ -61,7 +61,7 @@ impl Split {
         let done = harness.run(&self.applied_to(exchange)).await;
         let differences = match misframed(&done) {
             Some(wrong) => wrong,
-            None => differences(("uncut", expected), ("cut so", &done)),
+            None => differences(("uncut", expected), ("cut so", &done), true),
         };
         (!differences.is_empty()).then_some((differences, done))
     }
