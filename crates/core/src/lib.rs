@@ -61,6 +61,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod attributes;
+pub mod call;
 pub mod chain;
 pub mod config;
 pub mod filter;

@@ -23,7 +23,7 @@ use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
 use crate::profile::Misplaced;
 use crate::violation::Violation;
-use crate::{BodyMode, Config, Direction, Headers, Options, Profile};
+use crate::{BodyMode, Config, Direction, Headers, Options, ProcessingMode, Profile};
 
 /// What a processor said, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +235,7 @@ fn body_change(mutation: Option<BodyMutation>) -> BodyChange {
     }
 }
 
-fn mutation(mutation: HeaderMutation, profile: Profile) -> Mutation {
+pub(crate) fn mutation(mutation: HeaderMutation, profile: Profile) -> Mutation {
     let set = mutation.set_headers.into_iter().map(|HeaderValueOption { header, append, append_action, .. }| {
         let HeaderValue { key, value, raw_value } = header?;
         let how = profile.how(append, append_action);
@@ -319,7 +319,12 @@ pub(crate) fn set_attributes(message: &mut Message, attributes: BTreeMap<String,
         Attribute::Bool(bool) => Kind::BoolValue(bool),
     };
     let fields = attributes.into_iter().map(|(name, attribute)| (name, Value { kind: Some(value(attribute)) }));
-    message.attributes.insert(FILTER_KEY.to_owned(), Struct { fields: fields.collect() });
+    set_attribute_struct(message, Struct { fields: fields.collect() });
+}
+
+/// The same of what is a struct already.
+pub(crate) fn set_attribute_struct(message: &mut Message, attributes: Struct) {
+    message.attributes.insert(FILTER_KEY.to_owned(), attributes);
 }
 
 /// The key of attributes in a message.
@@ -389,11 +394,16 @@ pub(crate) fn trailers_message(direction: Direction, trailers: &Headers, config:
 
 /// Makes a message the first of its stream: it tells the modes.
 pub(crate) fn set_protocol_config(message: &mut Message, options: &Options) {
-    let mode = &options.processing_mode;
+    let early = options.send_body_without_waiting_for_header_response;
+    set_protocol_modes(message, &options.processing_mode, early);
+}
+
+/// The same of modes alone.
+pub(crate) fn set_protocol_modes(message: &mut Message, mode: &ProcessingMode, early: bool) {
     message.protocol_config = Some(ProtocolConfiguration {
         request_body_mode: body_send_mode(mode.request_body),
         response_body_mode: body_send_mode(mode.response_body),
-        send_body_without_waiting_for_header_response: options.send_body_without_waiting_for_header_response,
+        send_body_without_waiting_for_header_response: early,
     });
 }
 

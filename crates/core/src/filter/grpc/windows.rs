@@ -45,7 +45,7 @@ impl Windows {
     }
 
     /// The processor has given more room, or taken some away.
-    pub(in crate::filter) fn update(&mut self, increments: [i64; 2]) -> Result<(), Violation> {
+    pub(crate) fn update(&mut self, increments: [i64; 2]) -> Result<(), Violation> {
         (self.enforced, self.supported) = (true, true);
         for (window, increment) in self.send.iter_mut().zip(increments) {
             *window = window.checked_add(increment).ok_or(Violation::WindowOverflow)?;
@@ -54,17 +54,17 @@ impl Windows {
     }
 
     /// Whether a message of any length may go.
-    pub(in crate::filter) const fn has_room(&self, direction: Direction) -> bool {
+    pub(crate) const fn has_room(&self, direction: Direction) -> bool {
         !self.enforced || self.send[direction as usize] > 0
     }
 
-    pub(in crate::filter) fn sent(&mut self, direction: Direction, len: usize) {
+    pub(crate) fn sent(&mut self, direction: Direction, len: usize) {
         self.send[direction as usize] -= signed(len);
         self.away[direction as usize] += signed(len);
     }
 
     /// A message of the processor came. False: it had no room for it.
-    pub(in crate::filter) fn received(&mut self, direction: Direction, len: usize) -> bool {
+    pub(crate) fn received(&mut self, direction: Direction, len: usize) -> bool {
         let receive = &mut self.receive[direction as usize];
         let fits = len == 0 || receive.granted > 0;
         receive.granted -= signed(len);
@@ -74,15 +74,24 @@ impl Windows {
     }
 
     /// What came of this direction has gone on. True: so much is owed by now that it should be granted at once.
-    pub(in crate::filter) fn passed_on(&mut self, direction: Direction) -> bool {
+    pub(crate) fn passed_on(&mut self, direction: Direction) -> bool {
         let receive = &mut self.receive[direction as usize];
         receive.owed += std::mem::take(&mut receive.inside);
         // A processor that has no windows would take the message for one that it must answer.
         self.supported && receive.owed > 0 && receive.owed >= self.initial / 2
     }
 
+    /// The same for a part of it.
+    pub(crate) fn passed(&mut self, direction: Direction, len: usize) -> bool {
+        let receive = &mut self.receive[direction as usize];
+        let gone = receive.inside.min(signed(len)).max(0);
+        receive.inside -= gone;
+        receive.owed += gone;
+        self.supported && gone > 0 && receive.owed >= self.initial / 2
+    }
+
     /// Room that is to be granted with the next message. A processor that has no windows gets none.
-    pub(in crate::filter) fn grant(&mut self) -> Option<[i64; 2]> {
+    pub(crate) fn grant(&mut self) -> Option<[i64; 2]> {
         if !self.supported || self.receive.iter().all(|receive| receive.owed == 0) {
             return None;
         }
@@ -95,7 +104,7 @@ impl Windows {
 
     /// Room for everything that the processor still has, and a window more for what it makes of it: none can be granted
     /// later. `None`: it has no windows.
-    pub(in crate::filter) fn grant_for_the_rest(&mut self) -> Option<[i64; 2]> {
+    pub(crate) fn grant_for_the_rest(&mut self) -> Option<[i64; 2]> {
         if !self.supported {
             return None;
         }
@@ -106,7 +115,7 @@ impl Windows {
         self.grant()
     }
 
-    pub(in crate::filter) const fn initial(&self) -> i64 {
+    pub(crate) const fn initial(&self) -> i64 {
         self.initial
     }
 }

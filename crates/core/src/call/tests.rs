@@ -1,0 +1,13 @@
+//! The rows of A93 as scripts: each line is an input, and behind `=>` exactly what comes out because of it.
+
+mod closing;
+mod configuration;
+mod drain;
+mod failures;
+mod flow_control;
+mod flows;
+mod immediate;
+mod mutations;
+mod observability;
+mod script;
+mod sent;
