@@ -355,6 +355,11 @@ impl Call {
     /// The processor has ended the stream OK. It may where nothing goes to it any more that only it could give back.
     fn on_end(&mut self, now: Instant) {
         let drained = self.is_drained();
+        if drained {
+            let [request, response] = self.link.take_back();
+            self.request.take_back(request);
+            self.response.take_back(response);
+        }
         self.link.leave();
         if drained || self.request.is_finished() && self.response.is_finished() {
             self.bypass(now);

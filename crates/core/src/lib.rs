@@ -14,6 +14,7 @@
 //! ```
 //!
 //! * [`filter::Filter`]: one ext_proc filter on one HTTP exchange, with the behaviour of Envoy 1.40.
+//! * [`call::Call`]: the same for a gRPC call, as gRFC A93 has it.
 //! * [`session::Session`]: the other end, one exchange seen from the processor.
 //! * [`chain::FilterChain`]: filters in a row, the local replies between them, and the rule who may still answer.
 //!   This is what a data plane drives, also with one filter or none.

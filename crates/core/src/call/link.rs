@@ -103,6 +103,32 @@ impl Link {
         (self.close_by, self.stream_by) = (None, None);
     }
 
+    /// Takes back the messages that have not gone, by direction. The processor has ended the stream without them.
+    pub(super) fn take_back(&mut self) -> [Vec<Bytes>; 2] {
+        let mut unsent = [Vec::new(), Vec::new()];
+        for item in self.outgoing.drain(..) {
+            let Outgoing::Message(message) = item.outgoing else { continue };
+            match message.request {
+                Some(Request::RequestBody(body)) if !body.end_of_stream && !body.drain_complete => {
+                    unsent[Direction::Request as usize].push(body.body);
+                }
+                Some(Request::ResponseBody(body)) if !body.drain_complete => {
+                    unsent[Direction::Response as usize].push(body.body);
+                }
+                Some(
+                    Request::RequestBody(_)
+                    | Request::ResponseBody(_)
+                    | Request::RequestHeaders(_)
+                    | Request::ResponseHeaders(_)
+                    | Request::RequestTrailers(_)
+                    | Request::ResponseTrailers(_),
+                )
+                | None => {}
+            }
+        }
+        unsent
+    }
+
     /// An event of the call was let go on.
     pub(super) fn proceeded(&mut self, measure: Measure, after: Duration) {
         let measured = &mut self.measured[measure as usize];

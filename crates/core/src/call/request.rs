@@ -190,6 +190,11 @@ impl Requests {
         }
     }
 
+    /// Messages that were for the processor and have not gone: they stand before all that wait.
+    pub(super) fn take_back(&mut self, unsent: Vec<Bytes>) {
+        unsent.into_iter().rev().for_each(|body| self.waiting.push_front(Message::new(body)));
+    }
+
     /// The processor has nothing of the direction any more. What it did not get goes on as it came.
     pub(super) fn bypass(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.head, Head::Asked(..)) {

@@ -115,6 +115,21 @@ fn a93_199_to_206_what_does_not_wait_for_the_end_of_the_stream() {
 }
 
 #[test]
+fn what_has_not_gone_when_the_stream_ends_goes_as_it_is() {
+    check(
+        "unsent",
+        "SGSGS",
+        &format!(
+            "{BEGUN} U.head => p:sh
+             P.sh => d:head
+             block=p D.msg=a U.msg=b =>
+             P.none&drain D.msg=c U.msg=d =>
+             P.ok => u:msg=a u:msg=c d:msg=b d:msg=d"
+        ),
+    );
+}
+
+#[test]
 fn a93_207_208_headers_that_are_not_answered() {
     check("A93-207", "SGSGS", "D.head => open p:qh \n P.qh=+a:1&drain => p:close u:head=a:1 \n P.ok =>");
     check(
@@ -148,6 +163,10 @@ fn a93_209_to_214_drains_that_go_wrong_and_twice() {
     assert_eq!(player.wants(), (false, false, true));
     player.play("A93-212", "P.qb=a => u:msg=a \n P.ok =>");
     assert_eq!(player.wants(), (true, true, true));
+    // No room can be given once the stream is half-closed.
+    let player =
+        check("Q7", "SGSGS credit", &format!("{BEGUN} D.msg=a => p:qb=a \n P.none&drain => p:win+65537,65536 p:close"));
+    assert!(player.call.wants(crate::Direction::Request).eq(&false));
     check("A93-214", "SGSGS", &format!("{away} P.none&drain => \n P.qb=a => u:msg=a \n P.ok =>"));
 }
 

@@ -23,7 +23,7 @@ fn a93_226_to_228_messages_wait_for_room() {
     );
     check(
         "A93-228",
-        "SNSGS",
+        "SNSGS credit",
         &format!(
             "{BEGUN} U.head => p:sh
              P.sh => d:head
@@ -39,7 +39,7 @@ fn a93_226_to_228_messages_wait_for_room() {
 fn a93_229_231_238_room_is_returned_once() {
     check(
         "A93-229",
-        "SNSGS",
+        "SNSGS credit",
         &format!("{BEGUN} U.head => p:sh \n P.sh&win=0,0 => d:head \n P.sb=#40000 => d:msg=#40000 p:win+0,40000"),
     );
     let small = format!(
@@ -49,11 +49,11 @@ fn a93_229_231_238_room_is_returned_once() {
          P.qb=#20000 => u:msg=#20000
          P.sb=#15000 => d:msg=#15000\n"
     );
-    check("A93-231", "SGSGS", &format!("{small} U.msg=s => p:sb=s+20000,15000 \n U.msg=t => p:sb=t"));
-    check("A93-231 half-close", "SGSGS", &format!("{small} D.end => p:qb!!+20000,15000"));
+    check("A93-231", "SGSGS credit", &format!("{small} U.msg=s => p:sb=s+20000,15000 \n U.msg=t => p:sb=t"));
+    check("A93-231 half-close", "SGSGS credit", &format!("{small} D.end => p:qb!!+20000,15000"));
     check(
         "A93-238",
-        "SGSGS",
+        "SGSGS credit",
         &format!("{small} block=p P.qb=#20000 => u:msg=#20000 \n U.msg=s => \n free=p => p:win+40000,15000 p:sb=s"),
     );
 }
@@ -62,7 +62,7 @@ fn a93_229_231_238_room_is_returned_once() {
 fn a93_232_233_what_waits_for_its_sink_gives_no_room() {
     let mut player = check(
         "A93-232",
-        "SGSGS",
+        "SGSGS credit",
         &format!("{BEGUN} U.head => p:sh \n P.sh&win=0,0 => d:head \n block=d P.sb=#60000 P.sb=#60000 =>"),
     );
     assert_eq!(player.wants(), (true, true, false), "no more of the side stream");
@@ -151,9 +151,9 @@ fn a93_244_the_stream_stays_open_until_everything_is_answered() {
          U.msg=#60000 => p:sb=#60000
          P.none&win=0,60000
          U.msg=#60000 U.end => p:sb=#60000 p:st
-         P.sb=#60000 => d:msg=#60000 p:win+0,60000
-         P.sb=#60000 => d:msg=#60000 p:win+0,60000
-         P.sb=#60000 => d:msg=#60000 p:win+0,60000
+         P.sb=#60000 => d:msg=#60000
+         P.sb=#60000 => d:msg=#60000
+         P.sb=#60000 => d:msg=#60000
          P.st => p:close d:end=0",
     );
 }

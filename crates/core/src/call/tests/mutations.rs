@@ -105,7 +105,7 @@ fn a93_158_to_162_which_value_is_set() {
 #[test]
 fn a93_163_to_169_actions() {
     for (row, entry, action, expected) in [
-        ("A93-163 existing", "a:2", APPEND, "a:1,b:1,a:2"),
+        ("A93-163 and 167 existing", "a:2", APPEND, "a:1,b:1,a:2"),
         ("A93-163 absent", "c:2", APPEND, "a:1,b:1,c:2"),
         ("A93-164 existing", "a:2", ADD, "a:1,b:1"),
         ("A93-164 absent", "c:2", ADD, "a:1,b:1,c:2"),

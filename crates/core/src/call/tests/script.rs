@@ -36,7 +36,10 @@ use crate::{BodyMode, Direction, Headers, ProcessingMode};
 /// Plays a script and compares every line.
 #[track_caller]
 pub(super) fn check(row: &str, config: &str, script: &str) -> Player {
-    check_with(row, options(config), script)
+    let mut player = Player::new(options(config));
+    player.shows_credit = config.contains("credit");
+    player.play(row, script);
+    player
 }
 
 #[track_caller]
@@ -72,6 +75,8 @@ pub(super) fn options(config: &str) -> Options {
             "noimm" => options.disable_immediate_response = true,
             "auto" => options.flow_control = FlowControl::Auto,
             "off" => options.flow_control = FlowControl::Off,
+            // For the player.
+            "credit" => {}
             "error" => options.mutation_rules.disallow_is_error = true,
             "nothing" => options.mutation_rules.disallow_all = true,
             _ => {
@@ -102,6 +107,8 @@ pub(super) struct Player {
     /// The last headers or trailers that the client got.
     pub(super) client_headers: Option<Headers>,
     blocked: Vec<char>,
+    /// Whether outputs show the room that the processor is given: `p:sb=a+10,20`, `p:win+10,20`.
+    pub(super) shows_credit: bool,
 }
 
 impl Player {
@@ -116,6 +123,7 @@ impl Player {
             status: None,
             client_headers: None,
             blocked: Vec::new(),
+            shows_credit: false,
         }
     }
 
@@ -197,7 +205,10 @@ impl Player {
             while !self.blocked.contains(&'p')
                 && let Some(outgoing) = self.call.poll_send()
             {
-                outputs.push(format!("p:{}", self.outgoing(outgoing)));
+                let text = self.outgoing(outgoing);
+                if text != "win" {
+                    outputs.push(format!("p:{text}"));
+                }
             }
             while !self.blocked.contains(&'u')
                 && let Some(part) = self.call.poll_request()
@@ -232,7 +243,7 @@ impl Player {
             Some(Request::ResponseTrailers(_)) => "st".to_owned(),
             None => "win".to_owned(),
         };
-        if let Some(update) = &message.client_window_update {
+        if let Some(update) = message.client_window_update.as_ref().filter(|_| self.shows_credit) {
             let (request, response) =
                 (update.window_increment_sidestream_to_upstream, update.window_increment_sidestream_to_downstream);
             text.push_str(&format!("+{request},{response}"));
