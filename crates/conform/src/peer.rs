@@ -5,6 +5,7 @@ pub mod client;
 pub mod http1;
 pub mod processor;
 pub mod upstream;
+pub(crate) mod values;
 
 use std::time::Duration;
 

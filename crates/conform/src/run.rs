@@ -203,14 +203,15 @@ impl Judge<'_> {
         fields: FieldMap,
         golden: Option<&FieldMap>,
     ) -> Outcome {
-        let counts = |difference: &Difference| tells_details || difference.field != "details";
+        let tells = |field: &str| tells_details || field != "details" && !field.starts_with("metadata.");
+        let counts = |difference: &Difference| tells(&difference.field);
         let mut notes = Vec::new();
         let mut verdict = Verdict::Equal;
         let compare = golden.filter(|_| !(self.record && kind == TargetKind::Envoy));
         let mut found = compare.map(|golden| differences(&fields, golden)).unwrap_or_default();
         found.retain(counts);
         let mut judgement = self.divergences.judge(&scenario.id, kind, found);
-        judgement.stale.retain(|field| tells_details || field != "details");
+        judgement.stale.retain(|field| tells(field));
         if !judgement.listed.is_empty() {
             verdict = Verdict::Divergent;
             notes.extend(self.divergences.of(&scenario.id, kind).map(|entry| entry.reason.clone()));

@@ -52,6 +52,9 @@ pub struct Scenario {
     pub config: serde_json::Value,
     /// How many bytes of a body the data plane may hold; default as the target has it, 1 MiB.
     pub buffer_limit: Option<u32>,
+    /// Dynamic metadata that an earlier filter has set: a map for each namespace.
+    #[serde(default)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
     /// The client's part.
     #[serde(default)]
     pub request: Request,
@@ -153,6 +156,8 @@ pub struct Upstream {
     pub unrouted: bool,
     /// The data plane waits so long for the response. Default 15 s, which no scenario reaches.
     pub timeout: Option<Millis>,
+    /// The cluster's own metadata: a map for each namespace.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for Upstream {
@@ -170,6 +175,7 @@ impl Default for Upstream {
             unreachable: false,
             unrouted: false,
             timeout: None,
+            metadata: serde_json::Map::new(),
         }
     }
 }

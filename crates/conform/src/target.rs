@@ -78,7 +78,7 @@ pub trait Target: Send + Sync {
     /// Which one it is.
     fn kind(&self) -> TargetKind;
 
-    /// Whether its transcripts tell why a response was what it was.
+    /// Whether its transcripts tell why a response was what it was, and the metadata at the end.
     fn tells_details(&self) -> bool {
         true
     }

@@ -28,6 +28,8 @@ pub struct Transcript {
     pub counters: BTreeMap<String, u64>,
     /// Envoy's RESPONSE_CODE_DETAILS.
     pub details: Option<String>,
+    /// The dynamic metadata at the end, by namespace, as JSON.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// A message that the processor saw.
@@ -43,7 +45,9 @@ pub struct Message {
     pub end: bool,
     /// `protocol_config`, as `request mode, response mode`.
     pub protocol_config: Option<String>,
-    /// What is unusual about it: attributes, observability mode, no metadata context.
+    /// What the data plane tells besides: metadata and attributes, as JSON by name.
+    pub context: BTreeMap<String, String>,
+    /// What is unusual about it: observability mode, no metadata context.
     pub remarks: Vec<&'static str>,
 }
 

@@ -1,12 +1,14 @@
 //! Filters in a row: what a data plane drives for one exchange.
 
 mod lane;
+mod metadata;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::chain::lane::Lane;
+use crate::chain::metadata::Known;
 use crate::filter::{self, ApiMisuse, Filter, Forward, HttpEvent, Outgoing, StreamEvent, Timer};
 use crate::local_reply::RequestKind;
 use crate::{Attribute, Config, Direction, LocalReply, Stats};
@@ -33,6 +35,7 @@ pub struct FilterChain {
     filters: Vec<Filter>,
     request: Lane,
     response: Lane,
+    metadata: Known,
     effects: VecDeque<Effect>,
     details: Option<String>,
     cancelled: bool,
@@ -76,6 +79,7 @@ impl FilterChain {
             filters,
             request: Lane::new(limit),
             response: Lane::new(limit),
+            metadata: Known::default(),
             effects: VecDeque::new(),
             details: None,
             cancelled: false,
@@ -116,11 +120,15 @@ impl FilterChain {
     }
 
     /// Takes what the side stream of a filter brought.
-    pub fn handle_stream(&mut self, now: Instant, filter: usize, event: StreamEvent) {
+    pub fn handle_stream(&mut self, now: Instant, filter: usize, mut event: StreamEvent) {
         let Some(target) = self.filters.get_mut(filter) else {
             return debug_assert!(false, "the chain has no filter {filter}");
         };
-        target.handle_stream(now, event);
+        if target.take_metadata(&mut event).is_none_or(|received| self.receive_metadata(received)) {
+            self.filters[filter].handle_stream(now, event);
+        } else {
+            self.filters[filter].refuse_metadata();
+        }
         self.settle(now);
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::filter::Windows;
+use crate::metadata::MetadataOptions;
 use crate::rules::{Checker, ForwardRules, Forwarding, MutationRules};
 use crate::{BodyMode, Direction, ProcessingMode, Profile};
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub send_body_without_waiting_for_header_response: bool,
     /// Keep `content-length` in all body modes and let the processor set it. Default false.
     pub allow_content_length_header: bool,
+    /// Which metadata it gets to see and may write. Default: none.
+    pub metadata_options: MetadataOptions,
     /// What a processor may change. Default: Envoy's.
     pub mutation_rules: MutationRules,
     /// What a processor gets to see. Default: all.
@@ -102,6 +105,7 @@ impl Default for Options {
             disable_immediate_response: false,
             send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,
+            metadata_options: MetadataOptions::default(),
             mutation_rules: MutationRules::default(),
             forward_rules: ForwardRules::default(),
             route_cache_action: RouteCacheAction::Default,

@@ -28,6 +28,7 @@ mod fail;
 mod grpc;
 mod held;
 mod link;
+mod metadata;
 mod mode;
 mod order;
 mod out;
@@ -304,8 +305,7 @@ impl Filter {
             return;
         }
         if let Some(increments) = self.link.windows.as_mut().and_then(Windows::grant_for_the_rest) {
-            self.link.stats.stream_msgs_sent += 1;
-            self.link.outgoing.push_back(Outgoing::Message(crate::wire::window_message(increments)));
+            self.link.push(crate::wire::window_message(increments));
         }
         self.link.draining = true;
         self.link.outgoing.push_back(Outgoing::HalfClose);

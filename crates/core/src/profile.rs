@@ -285,6 +285,15 @@ impl Profile {
         }
     }
 
+    /// Where the keys of `dynamic_metadata` go, which are no namespaces then, and need no leave. agentgateway: into what
+    /// its expressions know as `extproc`.
+    pub(crate) const fn flat_metadata_namespace(self) -> Option<&'static str> {
+        match self {
+            Self::Agentgateway => Some("extproc"),
+            Self::Envoy | Self::Grpc | Self::Strict => None,
+        }
+    }
+
     /// Whether pseudo headers stand behind the others, with `value` in place of `raw_value`, in what is sent.
     pub(crate) const fn sends_pseudo_headers_last(self) -> bool {
         matches!(self, Self::Agentgateway)
@@ -323,6 +332,7 @@ mod tests {
         assert_eq!(row(Profile::ends_body_before_unsent_trailers), [false, true, false, false]);
         assert_eq!(row(Profile::opens_on_bad_content), [false, false, true, false]);
         assert_eq!(row(Profile::sends_pseudo_headers_last), [false, true, false, false]);
+        assert_eq!(row(Profile::flat_metadata_namespace), [None, Some("extproc"), None, None]);
         assert_eq!(row(Profile::error_grpc_status), [None, None, Some(13), None]);
         assert_eq!(row(|it| it.error_status(418)), [418, 500, 500, 418]);
         assert_eq!(row(|it| it.error_status(200)), [500; 4]);

@@ -6,7 +6,6 @@ mod credit;
 mod drain;
 mod edits;
 mod error;
-mod metadata;
 mod side;
 mod streamed;
 mod wire;
@@ -14,6 +13,7 @@ mod wire;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use crate::metadata::{DynamicMetadata, MetadataMessage, MetadataValue};
 pub use call::{Answer, BodyAnswer, BodyChange, BodyModes, Call, Chunk, HeadersAnswer, ImmediateReply, Protocol};
 pub use drain::DrainForm;
 pub use edits::HeaderEdits;
@@ -21,7 +21,6 @@ pub use error::{ApiMisuse, Violation};
 use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Request};
 use extproc_proto::processing_response::{Response, ServerWindowUpdate};
 use extproc_proto::{HttpBody, ProcessingRequest, ProcessingResponse};
-pub use metadata::{DynamicMetadata, MetadataMessage, MetadataValue};
 
 use self::credit::Credit;
 use self::drain::Asking;

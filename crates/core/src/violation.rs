@@ -61,6 +61,8 @@ pub enum Violation {
     BodyInHeadersResponse,
     /// CONTINUE_AND_REPLACE where the profile has no such thing.
     UnexpectedReplace,
+    /// More dynamic metadata than an exchange may have.
+    MetadataTooLarge,
     /// A body whose length is not the `content-length` that goes with it.
     LengthMismatch,
 }
@@ -100,6 +102,7 @@ impl Violation {
             Self::NoMetadata => "header_mutation_is_no_grpc_metadata",
             Self::BodyInHeadersResponse => "body_in_headers_response_without_CONTINUE_AND_REPLACE",
             Self::UnexpectedReplace => "unexpected_status_CONTINUE_AND_REPLACE,_want_CONTINUE",
+            Self::MetadataTooLarge => "dynamic_metadata_exceeds_limit",
             Self::LengthMismatch => "mismatch_between_content_length_and_the_length_of_the_mutated_body",
         }
     }
@@ -137,6 +140,7 @@ impl Violation {
             | Self::NoMetadata
             | Self::BodyInHeadersResponse
             | Self::UnexpectedReplace
+            | Self::MetadataTooLarge
             | Self::LengthMismatch => false,
         }
     }

@@ -10,10 +10,10 @@ use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Req
 use extproc_proto::processing_response::Response;
 use extproc_proto::{
     BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
-    HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Metadata,
-    ProcessingResponse, ProtocolConfiguration,
+    HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, ProcessingResponse,
+    ProtocolConfiguration,
 };
-pub(crate) use extproc_proto::{ProcessingRequest as Message, ProcessingResponse as ReplyMessage};
+pub(crate) use extproc_proto::{Metadata, ProcessingRequest as Message, ProcessingResponse as ReplyMessage};
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -390,6 +390,11 @@ pub(crate) fn trailers_message(direction: Direction, trailers: &Headers, config:
         Direction::Request => Request::RequestTrailers(trailers),
         Direction::Response => Request::ResponseTrailers(trailers),
     })
+}
+
+/// How many bytes a value takes.
+pub(crate) fn value_len(value: &Value) -> usize {
+    extproc_proto::prost::Message::encoded_len(value)
 }
 
 /// Makes a message the first of its stream: it tells the modes.

@@ -27,6 +27,7 @@ mod error;
 pub mod ext_proc;
 pub mod file;
 pub mod forward_rules;
+pub mod metadata;
 mod processor;
 mod resolve;
 mod scalar;

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use extproc_core::DynamicMetadata;
+
 use crate::route::RouteTable;
 
 /// Everything a gateway needs to serve.
@@ -35,12 +37,14 @@ pub struct Listener {
 }
 
 /// A group of equal upstream servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
     /// For logs and statistics.
     pub name: String,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
+    /// What processors may be told of it (Envoy `metadata_options.cluster_metadata_forwarding_namespaces`).
+    pub metadata: Option<Arc<DynamicMetadata>>,
 }
 
 /// One upstream server.

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use extproc_tower::http::RecomputeRoute;
+use extproc_core::DynamicMetadata;
+use extproc_tower::http::{ClusterMetadata, RecomputeRoute};
 use extproc_tower::{Cut, Filter, Processor, Refusal, RequestBody, ResponseBody, process};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -70,7 +71,11 @@ impl Proxy {
         let unmatched = || self.plan.routes.unmatched(origin.listener).filter(|_| refusal.is_none());
         let chain = rule.as_ref().map(|it| &it.chain).or_else(unmatched);
         let filters = chain.and_then(|it| self.filters.get(&address_of(it))).unwrap_or(&self.unfiltered);
-        let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone(), refusal };
+        let backend = rule.as_ref().and_then(|it| self.upstream.choose(it));
+        if let Some(metadata) = self.metadata(backend).filter(|_| !filters.is_empty()) {
+            request.extensions_mut().insert(ClusterMetadata(Arc::clone(metadata)));
+        }
+        let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone(), backend, refusal };
         let mut result = process(Arc::clone(filters), request, route).await;
         let name = rule.as_ref().map_or("", |it| it.name.as_str());
         match (&mut result, access) {
@@ -82,6 +87,11 @@ impl Proxy {
             (Err(error), access) => access.into_iter().for_each(|it| it.cut(&error.to_string(), name)),
         }
         result
+    }
+
+    /// What processors may be told of a backend.
+    fn metadata(&self, backend: Option<usize>) -> Option<&Arc<DynamicMetadata>> {
+        self.plan.backends.get(backend?)?.metadata.as_ref()
     }
 
     fn select<B>(&self, listener: usize, request: &Request<B>) -> Option<Arc<Rule>> {
@@ -99,6 +109,8 @@ struct Route {
     proxy: Arc<Proxy>,
     listener: usize,
     rule: Option<Arc<Rule>>,
+    /// The rule's backend for this request; `None` when there is none to choose.
+    backend: Option<usize>,
     /// Why the request goes nowhere.
     refusal: Option<Refusal>,
 }
@@ -116,14 +128,20 @@ impl Service<Request<RequestBody<Incoming>>> for Route {
         if let Some(refusal) = self.refusal.take() {
             return Answer::refused(refusal);
         }
-        if request.extensions_mut().remove::<RecomputeRoute>().is_some() {
+        let reroute = request.extensions_mut().remove::<RecomputeRoute>().is_some();
+        if reroute {
             self.rule = self.proxy.select(self.listener, &request);
+            self.backend = self.rule.as_ref().and_then(|it| self.proxy.upstream.choose(it));
         }
         let Some(rule) = &self.rule else {
             return Answer::refused(Refusal::new(404, "", "route_not_found"));
         };
         forwarded::strip_request(request.headers_mut());
-        self.proxy.upstream.send(rule, request)
+        let answer = self.proxy.upstream.send(rule, self.backend, request);
+        match self.proxy.metadata(self.backend).filter(|_| reroute) {
+            Some(metadata) => answer.with_metadata(Arc::clone(metadata)),
+            None => answer,
+        }
     }
 }
 

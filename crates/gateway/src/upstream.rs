@@ -7,10 +7,13 @@ use std::error::Error as _;
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use extproc_core::DynamicMetadata;
+use extproc_tower::http::ClusterMetadata;
 use extproc_tower::{Refusal, RequestBody};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -54,6 +57,17 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Tells whose response it is, because it is not the one that was told before.
+    pub(crate) fn with_metadata(self, metadata: Arc<DynamicMetadata>) -> Self {
+        Self(Box::pin(async move {
+            let mut response = self.0.await?;
+            response.extensions_mut().insert(ClusterMetadata(metadata));
+            Ok(response)
+        }))
+    }
+}
+
 impl Future for Answer {
     type Output = Result<Response<UpstreamBody>, Refusal>;
 
@@ -79,9 +93,17 @@ impl Upstream {
         Self { client, backends, tickets: AtomicU64::new(0) }
     }
 
-    /// Sends a request to one of the rule's backends.
-    pub(crate) fn send(&self, rule: &Rule, request: Request<RequestBody<Incoming>>) -> Answer {
-        let Some(authority) = self.choose(rule) else {
+    /// Chooses one of the rule's backends, by its index in the plan.
+    pub(crate) fn choose(&self, rule: &Rule) -> Option<usize> {
+        match rule.backends.as_slice() {
+            [one] if one.weight > 0 => Some(one.backend),
+            _ => rule.backend(self.tickets.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// Sends a request to a backend that was chosen.
+    pub(crate) fn send(&self, rule: &Rule, backend: Option<usize>, request: Request<RequestBody<Incoming>>) -> Answer {
+        let Some(authority) = backend.and_then(|it| self.endpoint(it)) else {
             return Answer::refused(Refusal::new(500, "", "no_backend_with_weight"));
         };
         let (mut head, body) = request.into_parts();
@@ -103,11 +125,7 @@ impl Upstream {
         Answer(Box::pin(limits.apply(response, end)))
     }
 
-    fn choose(&self, rule: &Rule) -> Option<&Authority> {
-        let backend = match rule.backends.as_slice() {
-            [one] if one.weight > 0 => one.backend,
-            _ => rule.backend(self.tickets.fetch_add(1, Ordering::Relaxed))?,
-        };
+    fn endpoint(&self, backend: usize) -> Option<&Authority> {
         let target = &self.backends[backend];
         if let [one] = target.authorities.as_slice() {
             return Some(one);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use extproc_gateway::config::{File, InlineProcessor, Processor, ProcessorEndpoint, ext_proc, file};
+use extproc_gateway::config::{File, InlineProcessor, Processor, ProcessorEndpoint, ext_proc, file, metadata};
 use serde::de::DeserializeOwned;
 
 /// The keys of a type, as the reader lists them when it meets another.
@@ -42,6 +42,9 @@ fn every_key_has_both_spellings_and_is_documented() {
         ("target", keys::<file::TargetRef>()),
         ("entry", keys::<ext_proc::ExtProc>()),
         ("processing mode", keys::<ext_proc::ProcessingMode>()),
+        ("backend metadata", keys::<metadata::BackendMetadata>()),
+        ("metadata options", keys::<metadata::MetadataOptions>()),
+        ("metadata namespaces", keys::<metadata::MetadataNamespaces>()),
         ("mutation rules", keys::<ext_proc::MutationRules>()),
     ];
     for (name, keys) in types {

@@ -4,6 +4,7 @@ mod agentgateway;
 mod endpoint;
 mod envoy;
 mod gateway;
+mod wished;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes};
 use extproc_core::chain::{Effect, Peer};
 use extproc_core::filter::{ApiMisuse, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use extproc_core::local_reply::RequestKind;
-use extproc_core::{Direction, FilterChain};
+use extproc_core::{Direction, DynamicMetadata, FilterChain};
 use http::{Extensions, Request, Response, request};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use crate::body::BoxError;
 use crate::headers;
-use crate::http::{Filter, RecomputeRoute, Refusal};
+use crate::http::{ClusterMetadata, Filter, RecomputeRoute, Refusal};
 use crate::processor::{Opening, Replay, SideStream};
 use crate::request_body::RequestBody;
 use crate::shared::{Fate, Shared};
@@ -119,10 +119,11 @@ where
 {
     pub(crate) fn new(filters: Arc<[Filter]>, request: Request<B>, service: S) -> Self {
         let shared = Arc::new(Shared::new(Arc::clone(&filters)));
-        let (headers, head, body) = crate::http::split(request);
+        let (headers, mut head, body) = crate::http::split(request);
         let end = body.is_end_stream();
         let kind = RequestKind::of(&headers);
         let sides = filters.iter().map(|_| Side::Unopened).collect();
+        tell_metadata(&shared, &mut head.extensions);
         feed(&shared, Direction::Request, HttpEvent::Headers(headers, end));
         Self {
             shared,
@@ -150,6 +151,11 @@ where
     /// Why the response is not the upstream's.
     pub(crate) fn details(&self) -> Option<String> {
         self.shared.lock().chain.details().map(str::to_owned)
+    }
+
+    /// The dynamic metadata so far, if there is any.
+    pub(crate) fn metadata(&self) -> Option<DynamicMetadata> {
+        metadata(&self.shared)
     }
 
     /// The extensions of the upstream's response.
@@ -370,7 +376,8 @@ where
         this.call.set(None);
         match result {
             Ok(response) => {
-                let (head, body) = response.into_parts();
+                let (mut head, body) = response.into_parts();
+                tell_metadata(this.shared, &mut head.extensions);
                 let end = body.is_end_stream();
                 let fields = headers::from_response(head.status, &head.headers);
                 *this.extensions = head.extensions;
@@ -402,6 +409,9 @@ where
             let reply = Refusal::new(500, "", "invalid_request_headers_after_processing").reply(*this.kind);
             this.shared.step(|chain| chain.respond(now(), reply));
             return true;
+        }
+        if let Some(metadata) = metadata(this.shared) {
+            head.extensions.insert(metadata);
         }
         if *this.reroute {
             head.extensions.insert(RecomputeRoute);
@@ -528,6 +538,22 @@ fn feed(shared: &Shared, direction: Direction, event: HttpEvent) {
         debug_assert!(false, "the driver broke the contract: {error}");
         tracing::error!(%error, ?direction, "the driver broke the contract of the filter chain");
     }
+}
+
+/// Tells the filters the metadata that comes with a message.
+fn tell_metadata(shared: &Shared, extensions: &mut Extensions) {
+    if let Some(ClusterMetadata(metadata)) = extensions.remove() {
+        shared.step(|chain| chain.set_cluster_metadata(metadata));
+    }
+    if let Some(metadata) = extensions.remove() {
+        shared.step(|chain| chain.merge_metadata(metadata));
+    }
+}
+
+fn metadata(shared: &Shared) -> Option<DynamicMetadata> {
+    let state = shared.lock();
+    let metadata = state.chain.metadata();
+    (!metadata.is_empty()).then(|| metadata.clone())
 }
 
 /// The next event of a body; `None` when there is none now.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use extproc_core::filter::Forward;
 use extproc_core::local_reply::RequestKind;
-use extproc_core::{Config, Direction, Headers, LocalReply};
+use extproc_core::{Config, Direction, DynamicMetadata, Headers, LocalReply};
 use http::{HeaderValue, Method, Request, Response, Version, header, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -50,6 +50,12 @@ pub struct Refusal {
 /// In the extensions of a request to the upstream: a processor changed headers and asked for a new choice of route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecomputeRoute;
+
+/// In the extensions of a request: the metadata of the upstream that its route leads to. In those of an upstream's
+/// response: that of the upstream it came from, where this is another one. Processors are told what their
+/// `cluster_metadata_forwarding_namespaces` name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterMetadata(pub Arc<DynamicMetadata>);
 
 /// In the extensions of a response that is not the upstream's: why (Envoy RESPONSE_CODE_DETAILS).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +104,9 @@ where
 /// Sends a request through filters to `upstream`, and the response back.
 ///
 /// Must run inside a tokio runtime when there are filters. Dropping the future, or later the response body, counts as
-/// the client going away. It fails with [`Cut`] when there can be no response: the client's own body failed, or the
+/// the client going away. A [`DynamicMetadata`] in the extensions of the request is what filters before have set; with what
+/// processors have set by then, it is in the extensions of the request to the upstream and of the response, unless it is
+/// empty. It fails with [`Cut`] when there can be no response: the client's own body failed, or the
 /// upstream's response did before it was passed on; the connection is to be closed then.
 pub fn process<S, B, UB>(filters: Arc<[Filter]>, request: Request<B>, upstream: S) -> Exchange<B, S, UB>
 where
@@ -248,6 +256,7 @@ where
     let shared = Arc::clone(driver.shared());
     let extensions = driver.as_mut().take_extensions();
     let details = driver.details();
+    let metadata = driver.metadata();
     let closes = driver.closes_connection() && version <= Version::HTTP_11;
     let head = headers::into_response(fields).map_err(|error| {
         tracing::warn!(%error, "the response cannot be sent");
@@ -270,6 +279,9 @@ where
     *response.extensions_mut() = extensions;
     if let Some(details) = details {
         response.extensions_mut().insert(Details(details));
+    }
+    if let Some(metadata) = metadata {
+        response.extensions_mut().insert(metadata);
     }
     if closes {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -6,6 +6,7 @@ use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
 use pb::common_response::ResponseStatus;
 
+use super::values::{struct_text, structure, typed, value_text};
 use crate::scenario::{Fields, Immediate, Kind, Millis, Mutation, Payload, SetHeader, Step};
 use crate::transcript::{HeaderList, Message, text};
 
@@ -29,6 +30,12 @@ pub fn build(to: Kind, step: &Step) -> anyhow::Result<pb::ProcessingResponse> {
         response,
         mode_override: step.mode_override.as_ref().map(mode).transpose()?,
         override_message_timeout: step.override_message_timeout.map(duration),
+        dynamic_metadata: (!step.dynamic_metadata.is_empty()).then(|| structure(&step.dynamic_metadata)),
+        typed_dynamic_metadata: step
+            .typed_dynamic_metadata
+            .iter()
+            .map(|(name, text)| (name.to_owned(), typed(text)))
+            .collect(),
         request_drain: step.request_drain,
         request_drain_requests: step.request_drain_requests,
         server_window_update: step.server_window_update.map(|update| pb::processing_response::ServerWindowUpdate {
@@ -62,11 +69,22 @@ pub fn record(message: &pb::ProcessingRequest) -> Message {
     });
     let remarks = [
         (message.metadata_context.is_none(), "no metadata_context"),
-        (!message.attributes.is_empty(), "attributes"),
         (message.observability_mode, "observability_mode"),
     ];
     let remarks = remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, remark)| remark).collect();
-    Message { kind, headers, body: body.cloned().unwrap_or_default(), end, protocol_config, remarks }
+    let context = message.metadata_context.as_ref();
+    let untyped = context.into_iter().flat_map(|it| &it.filter_metadata);
+    let untyped = untyped.map(|(name, fields)| (format!("metadata.{name}"), struct_text(fields)));
+    let typed = context.into_iter().flat_map(|it| &it.typed_filter_metadata);
+    let typed = typed.map(|(name, any)| {
+        (format!("typed_metadata.{name}"), format!("{} {}", any.type_url, any.value.escape_ascii()))
+    });
+    let attributes = message.attributes.iter().flat_map(|(key, fields)| {
+        let name = move |name: &str| format!("attributes.{key}.{name}");
+        fields.fields.iter().map(move |(field, value)| (name(field), value_text(value)))
+    });
+    let context = untyped.chain(typed).chain(attributes).collect();
+    Message { kind, headers, body: body.cloned().unwrap_or_default(), end, protocol_config, context, remarks }
 }
 
 fn list(map: Option<&pb::HeaderMap>) -> HeaderList {

@@ -24,6 +24,8 @@ pub struct Expect {
     /// spurious, immediate, allowed, timeouts, rejected, failed, half_closed, override_received, override_ignored,
     /// route_ignored, route_disabled.
     pub counters: Option<BTreeMap<String, u64>>,
+    /// Other fields of the transcript by name, as `--explain` prints them; `absent` for one that must not be there.
+    pub fields: BTreeMap<String, String>,
     /// The response code details; a closing `*` stands for anything.
     pub details: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! What the scripted processor does with each message.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -84,6 +85,27 @@ pub struct Script {
 }
 
 impl Script {
+    /// The same, but for request headers, which are answered so.
+    #[must_use]
+    pub fn with_request_headers(self, step: Step) -> Self {
+        Self { request_headers: Answers(vec![step]), ..self }
+    }
+
+    /// The namespaces of dynamic metadata that it may answer with.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<&str> {
+        let answers = [
+            &self.request_headers,
+            &self.request_body,
+            &self.request_trailers,
+            &self.response_headers,
+            &self.response_body,
+            &self.response_trailers,
+        ];
+        let steps = answers.into_iter().flat_map(|it| &it.0).flat_map(|step| step.steps.iter().chain([step]));
+        steps.flat_map(|step| step.dynamic_metadata.keys()).map(String::as_str).collect()
+    }
+
     /// What to do with the `nth` message of a kind, counted from 0: these steps in turn.
     #[must_use]
     pub fn answer(&self, kind: Kind, nth: usize) -> Vec<Step> {
@@ -144,6 +166,10 @@ pub struct Step {
     pub immediate: Option<Immediate>,
     /// `ProcessingResponse.mode_override`, under Envoy's names.
     pub mode_override: Option<serde_json::Value>,
+    /// `ProcessingResponse.dynamic_metadata`, as it stands.
+    pub dynamic_metadata: serde_json::Map<String, serde_json::Value>,
+    /// `ProcessingResponse.typed_dynamic_metadata`: a `StringValue` for each namespace.
+    pub typed_dynamic_metadata: Fields,
     /// `ProcessingResponse.override_message_timeout`.
     pub override_message_timeout: Option<Millis>,
     /// `ProcessingResponse.request_drain`.
@@ -377,6 +403,8 @@ struct StepMap {
     clear_route_cache: bool,
     immediate: Option<Immediate>,
     mode_override: Option<serde_json::Value>,
+    dynamic_metadata: serde_json::Map<String, serde_json::Value>,
+    typed_dynamic_metadata: Fields,
     override_message_timeout: Option<Millis>,
     request_drain: bool,
     request_drain_requests: bool,
@@ -403,6 +431,8 @@ impl From<StepMap> for Step {
             clear_route_cache: map.clear_route_cache,
             immediate: map.immediate,
             mode_override: map.mode_override,
+            dynamic_metadata: map.dynamic_metadata,
+            typed_dynamic_metadata: map.typed_dynamic_metadata,
             override_message_timeout: map.override_message_timeout,
             request_drain: map.request_drain,
             request_drain_requests: map.request_drain_requests,

@@ -25,6 +25,7 @@ pub use install::binary;
 use super::{Failure, Target, TargetKind};
 use crate::peer::Peers;
 use crate::peer::http1::{Body, Reader};
+use crate::peer::values;
 use crate::scenario::Scenario;
 use crate::transcript::{End, Transcript};
 
@@ -53,7 +54,7 @@ impl Envoy {
             peers.push(Peers::start(scenario).await.context("cannot start the scripted peers")?);
         }
         let batch: Vec<(&Scenario, &Peers)> = scenarios.iter().copied().zip(&peers).collect();
-        let config = bootstrap::bootstrap(&batch, &dir.path().join("access.log"));
+        let config = bootstrap::bootstrap(&batch, dir.path());
         std::fs::write(dir.path().join("bootstrap.json"), serde_json::to_vec_pretty(&config)?)?;
         let process = Command::new(binary)
             .arg("--config-path")
@@ -125,8 +126,10 @@ impl Envoy {
 
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.dir.path().join("envoy.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        let lines: Vec<&str> = log.lines().collect();
+        // An entry may go on for many lines, of which the first tell what is wrong.
+        let last = lines.iter().rposition(|line| line.starts_with('[')).unwrap_or_default();
+        lines[last.min(lines.len())..].iter().take(5).copied().collect::<Vec<_>>().join("\n")
     }
 
     /// Asks the admin endpoint.
@@ -151,8 +154,9 @@ impl Envoy {
         let client = Peers::request(scenario, address).await?;
         let counters = self.settle(&slug).await?;
         let details = self.details(&slug).await?;
+        let metadata = self.metadata(&slug).await?;
         let (processor, upstream) = peers.finish().await;
-        Ok(Transcript { processor, upstream, client, counters, details })
+        Ok(Transcript { processor, upstream, client, counters, details, metadata })
     }
 
     /// The filter's counters, once no request of this listener is active any more.
@@ -198,6 +202,25 @@ impl Envoy {
                 None if Instant::now() > deadline => bail!("Envoy logged no access of {slug}"),
                 None => sleep(Duration::from_millis(10)).await,
             }
+        }
+    }
+
+    /// The dynamic metadata that the access log tells.
+    async fn metadata(&self, slug: &str) -> anyhow::Result<BTreeMap<String, String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = std::fs::read_to_string(self.dir.path().join("metadata.log")).unwrap_or_default();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let Some(line) = lines.find(|line| line["scenario"] == slug) else {
+                if Instant::now() > deadline {
+                    bail!("Envoy logged no metadata of {slug}");
+                }
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            let namespaces = line["metadata"].as_object().into_iter().flatten();
+            let namespaces = namespaces.filter_map(|(name, values)| Some((name.clone(), values.as_object()?)));
+            return Ok(namespaces.map(|(name, values)| (name, values::canonical(values))).collect());
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Our gateway, in this process, over loopback: a fresh one for every scenario.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use extproc_core::{Config, Options};
 use extproc_gateway::plan::{
     Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, Timeouts, WeightedBackend,
 };
@@ -14,8 +16,9 @@ use extproc_gateway::{Gateway as Proxy, Telemetry};
 use tokio::sync::oneshot;
 
 use super::{Failure, Target, TargetKind, options};
-use crate::peer::Peers;
-use crate::scenario::Scenario;
+use crate::peer::processor::ProcessorPeer;
+use crate::peer::{Peers, values};
+use crate::scenario::{Scenario, Script, Step};
 use crate::transcript::Transcript;
 
 /// The name of the chain entry, which its counters go by.
@@ -33,7 +36,8 @@ impl Target for Gateway {
         TargetKind::Gateway
     }
 
-    /// The gateway's access log is written when the response headers go out: it cannot tell why one was cut later.
+    /// The gateway's access log is written when the response headers go out: it cannot tell why one was cut later, nor
+    /// what metadata came later.
     fn tells_details(&self) -> bool {
         false
     }
@@ -49,7 +53,8 @@ impl Target for Gateway {
 async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
     let config = options::config(scenario, ENTRY)?;
     let peers = Peers::start(scenario).await.context("cannot start the scripted peers")?;
-    let gateway = Proxy::bind(plan(scenario, &peers, config)?).await?.with_drain_timeout(PATIENCE);
+    let earlier = earlier(scenario).await.context("cannot start the earlier filter")?;
+    let gateway = Proxy::bind(plan(scenario, &peers, earlier.as_ref(), config)?).await?.with_drain_timeout(PATIENCE);
     let address = gateway.local_addr(0).context("the gateway has no listener")?;
     let telemetry = gateway.telemetry();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -61,7 +66,7 @@ async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
     drop(stop);
     serving.await.context("the gateway panicked")?;
     let (processor, upstream) = peers.finish().await;
-    Ok(Transcript { processor, upstream, client: client?, counters: counters(&telemetry), details: None })
+    Ok(Transcript { processor, upstream, client: client?, counters: counters(&telemetry), ..Transcript::default() })
 }
 
 fn counters(telemetry: &Telemetry) -> std::collections::BTreeMap<String, u64> {
@@ -77,9 +82,38 @@ fn timeouts(scenario: &Scenario) -> Timeouts {
     timeouts
 }
 
-fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -> Result<Plan, Failure> {
+/// The earlier filter that sets the scenario's metadata: one more processor.
+async fn earlier(scenario: &Scenario) -> anyhow::Result<Option<ProcessorPeer>> {
+    if scenario.metadata.is_empty() {
+        return Ok(None);
+    }
+    let step = Step { dynamic_metadata: scenario.metadata.clone(), ..Step::default() };
+    Ok(Some(ProcessorPeer::start(Script::default().with_request_headers(step)).await?))
+}
+
+fn earlier_config(scenario: &Scenario) -> Result<Arc<Config>, Failure> {
+    let mut options = Options::default();
+    options.processing_mode.response_headers = false;
+    options.metadata_options.receiving_namespaces.untyped = scenario.metadata.keys().cloned().collect();
+    Ok(Arc::new(Config::new(options)?))
+}
+
+fn processor(address: SocketAddr) -> ProcessorSpec {
+    ProcessorSpec {
+        name: address.to_string(),
+        endpoints: vec![address.into()],
+        connect_timeout: ProcessorSpec::DEFAULT_CONNECT_TIMEOUT,
+    }
+}
+
+fn plan(
+    scenario: &Scenario,
+    peers: &Peers,
+    earlier: Option<&ProcessorPeer>,
+    config: Arc<Config>,
+) -> Result<Plan, Failure> {
     let unsupported = |what: &str| Err(Failure::Unsupported(what.to_owned()));
-    let Some(processor) = &peers.processor else {
+    let Some(scripted) = &peers.processor else {
         return unsupported("a processor that is not defined is refused when the configuration is loaded");
     };
     if scenario.routes.iter().any(|route| !route.headers.is_empty()) {
@@ -90,18 +124,21 @@ fn plan(scenario: &Scenario, peers: &Peers, config: Arc<extproc_core::Config>) -
     }
     let mut plan = Plan {
         listeners: vec![Listener { name: "scenario".to_owned(), address: ([127, 0, 0, 1], 0).into() }],
-        processors: vec![ProcessorSpec {
-            name: "scripted".to_owned(),
-            endpoints: vec![processor.address().into()],
-            connect_timeout: ProcessorSpec::DEFAULT_CONNECT_TIMEOUT,
-        }],
+        processors: vec![processor(scripted.address())],
         ..Plan::default()
     };
-    let chain: Arc<[ChainEntry]> = Arc::new([ChainEntry { name: ENTRY.to_owned(), config, processor: 0 }]);
+    let mut chain = vec![ChainEntry { name: ENTRY.to_owned(), config, processor: 0 }];
+    if let Some(earlier) = earlier {
+        plan.processors.push(processor(earlier.address()));
+        chain.insert(0, ChainEntry { name: "earlier".to_owned(), config: earlier_config(scenario)?, processor: 1 });
+    }
+    let chain: Arc<[ChainEntry]> = chain.into();
     for (index, upstream) in peers.upstreams.iter().enumerate() {
+        let script = index.checked_sub(1).map_or(&scenario.upstream, |route| &scenario.routes[route].upstream);
         plan.backends.push(Backend {
             name: format!("upstream-{index}"),
             endpoints: vec![Endpoint { address: upstream.address().into(), weight: 1 }],
+            metadata: (!script.metadata.is_empty()).then(|| Arc::new(values::metadata(&script.metadata))),
         });
         let prefix = index.checked_sub(1).and_then(|route| scenario.routes[route].path_prefix.as_deref());
         let path = PathMatch::prefix(prefix.unwrap_or("/"))?;

@@ -76,6 +76,9 @@ pub fn check(expect: &Expect, fields: &BTreeMap<String, String>) -> Vec<Differen
         put_fields(&mut put, "upstream.header", &upstream.headers, &upstream.absent);
         put_fields(&mut put, "upstream.trailer", &upstream.trailers, &[]);
     }
+    for (name, value) in &expect.fields {
+        put(name, Some(value.clone()));
+    }
     put("processor", expect.processor.as_ref().map(|lines| lines.join(", ")));
 
     let mut found = wrong(&wanted, fields);
@@ -177,6 +180,8 @@ mod tests {
             ("{ counters: { started: 1, sent: 2 } }", &[]),
             ("{ counters: { started: 1 } }", &["counters.stream_msgs_sent"]),
             ("{ counters: { started: 1, sent: 2, oops: 1 } }", &["counters.oops"]),
+            ("{ fields: { upstream.body: hello, client.body: absent } }", &[]),
+            ("{ fields: { upstream.body: absent } }", &["upstream.body"]),
             ("{ details: ext_proc_error_gRPC_error_1* }", &[]),
             ("{ details: 'ext_proc_error_gRPC_error_13{anything}' }", &[]),
             ("{ details: ext_proc_error_gRPC_error_1 }", &["details"]),

@@ -65,6 +65,9 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
         if let Some(config) = &message.protocol_config {
             put(format!("processor.{}.protocol_config", message.kind), config.clone());
         }
+        for (name, value) in &message.context {
+            put(format!("processor.{}.{name}", message.kind), value.clone());
+        }
         if !message.remarks.is_empty() {
             put(format!("processor.{}.remarks", message.kind), message.remarks.join(", "));
         }
@@ -96,6 +99,9 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
         if *value > 0 && !(messages == Messages::Free && depends_on_division) {
             put(format!("counters.{name}"), value.to_string());
         }
+    }
+    for (namespace, value) in &transcript.metadata {
+        put(format!("metadata.{namespace}"), value.clone());
     }
     if let Some(cause) = transcript.details.as_deref().map(cause)
         && !NOT_OF_THE_FILTER.contains(&cause)
@@ -177,6 +183,7 @@ mod tests {
             body: Bytes::from_static(body.as_bytes()),
             end,
             protocol_config: None,
+            context: BTreeMap::new(),
             remarks: Vec::new(),
         }
     }

@@ -162,6 +162,7 @@ fn plan(processor: &Processor, upstream: &UpstreamPeer, options: Options) -> Pla
         backends: vec![Backend {
             name: "upstream".to_owned(),
             endpoints: vec![Endpoint { address: upstream.address().into(), weight: 1 }],
+            metadata: None,
         }],
         processors: vec![ProcessorSpec {
             name: "processor".to_owned(),

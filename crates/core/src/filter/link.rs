@@ -43,6 +43,8 @@ pub(super) struct Link {
     /// Of a stream that was told of them.
     pub(super) windows: Option<Windows>,
     pub(super) attributes: Attributes,
+    /// What every message tells of the exchange's metadata.
+    pub(super) metadata: Option<wire::Metadata>,
     /// Half-closed for `request_drain`: the processor gives back what it has, and ends the stream.
     pub(super) draining: bool,
     pub(super) effects: VecDeque<Effect>,
@@ -111,9 +113,17 @@ impl Link {
     pub(super) fn grant_now(&mut self) {
         let open = self.stream == Stream::Open && !self.draining;
         if let Some(increments) = self.windows.as_mut().filter(|_| open).and_then(Windows::grant) {
-            self.stats.stream_msgs_sent += 1;
-            self.outgoing.push_back(Outgoing::Message(wire::window_message(increments)));
+            self.push(wire::window_message(increments));
         }
+    }
+
+    /// Lets a message go out.
+    pub(super) fn push(&mut self, mut message: Box<wire::Message>) {
+        if let Some(metadata) = &self.metadata {
+            message.metadata_context = Some(metadata.clone());
+        }
+        self.stats.stream_msgs_sent += 1;
+        self.outgoing.push_back(Outgoing::Message(message));
     }
 
     /// The next thing for the processor.
@@ -180,12 +190,11 @@ impl Cx<'_> {
         if let Some(direction) = wire::direction(&message) {
             wire::set_attributes(&mut message, link.attributes.take(direction));
         }
-        link.stats.stream_msgs_sent += 1;
         link.body_sent |= wire::has_body(&message);
         if let Some(increments) = link.windows.as_mut().and_then(Windows::grant) {
             wire::grant(&mut message, increments);
         }
-        link.outgoing.push_back(Outgoing::Message(message));
+        link.push(message);
     }
 
     /// Starts the wait for the next answer of a direction.

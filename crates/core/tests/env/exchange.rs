@@ -9,7 +9,7 @@ use bytes::Bytes;
 use extproc_core::chain::{Effect, FilterChain, Peer};
 use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use extproc_core::headers::{Headers, Name, Value};
-use extproc_core::{Config, Direction, LocalReply, Options, Stats};
+use extproc_core::{Config, Direction, DynamicMetadata, LocalReply, Options, Stats};
 use extproc_proto::processing_request::Request as Wire;
 use extproc_proto::{ProcessingRequest, ProcessingResponse};
 
@@ -42,6 +42,8 @@ pub(crate) struct Scenario {
     pub(crate) early: bool,
     /// The data plane answers in place of the upstream.
     pub(crate) answer: Option<LocalReply>,
+    /// Metadata that the data plane tells.
+    pub(crate) told: DynamicMetadata,
     /// The client goes away at this time.
     pub(crate) client_leaves: Option<u64>,
     pub(crate) processors: Vec<Processor>,
@@ -57,6 +59,7 @@ pub(crate) struct Outcome {
     pub(crate) stats: Vec<Stats>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) details: String,
+    pub(crate) metadata: DynamicMetadata,
     /// When the client had its answer, or the exchange was given up.
     pub(crate) end_ms: u64,
     /// Nothing would ever have happened again.
@@ -107,6 +110,7 @@ impl Default for Scenario {
             upstream_ms: 0,
             early: false,
             answer: None,
+            told: DynamicMetadata::default(),
             client_leaves: None,
             processors: vec![Box::new(ack)],
         }
@@ -141,6 +145,7 @@ impl Scenario {
                 ..Outcome::default()
             },
         };
+        run.chain.merge_metadata(self.told);
         if let Some(ms) = self.client_leaves {
             run.at(ms, Action::ClientLeaves);
         }
@@ -181,6 +186,7 @@ impl Run {
             self.chain.finish(self.now);
             self.drain();
         }
+        self.out.metadata = self.chain.metadata().clone();
         self.out.details = self.chain.details().unwrap_or_default().to_owned();
         self.out.stats = (0..self.chain.len()).map(|filter| *self.chain.stats(filter)).collect();
         for (stats, wire) in self.out.stats.iter().zip(&self.out.wire) {

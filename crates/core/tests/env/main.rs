@@ -15,6 +15,7 @@ mod exchange;
 mod forward_rules;
 mod grpc;
 mod immediate;
+mod metadata;
 mod mode_override;
 mod mutations;
 mod partial;

@@ -41,6 +41,7 @@ impl File {
                 name: name("backend"),
                 endpoints: vec![Endpoint { address: backend.into(), weight: None }].into(),
                 protocol: None,
+                metadata: None,
                 load_balancing: off(),
                 health_check: off(),
                 outlier: off(),

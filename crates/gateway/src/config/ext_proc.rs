@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::at::{At, Position, Unsupported};
 use super::error::Problems;
 use super::forward_rules::ForwardRules;
+use super::metadata::MetadataOptions;
 use super::processor::ProcessorRef;
 use super::scalar::{Pattern, Status, Time, words};
 
@@ -60,6 +61,9 @@ pub struct ExtProc {
     /// What the processor gets to see. Overridden as a whole.
     #[serde(default, alias = "forwardRules", skip_serializing_if = "Option::is_none")]
     pub forward_rules: Option<ForwardRules>,
+    /// Which dynamic metadata the processor gets and gives. Overridden as a whole.
+    #[serde(default, alias = "metadataOptions", skip_serializing_if = "Option::is_none")]
+    pub metadata_options: Option<MetadataOptions>,
     /// When to choose the route again.
     #[serde(default, alias = "routeCacheAction", skip_serializing_if = "Option::is_none")]
     pub route_cache_action: Option<At<RouteCacheAction>>,
@@ -79,8 +83,6 @@ pub struct ExtProc {
     stat_prefix: Unsupported,
     #[serde(default, alias = "filterMetadata", skip_serializing)]
     filter_metadata: Unsupported,
-    #[serde(default, alias = "metadataOptions", skip_serializing)]
-    metadata_options: Unsupported,
     #[serde(default, alias = "grpcInitialMetadata", skip_serializing)]
     grpc_initial_metadata: Unsupported,
     #[serde(default, alias = "observabilityMode", skip_serializing)]
@@ -232,6 +234,7 @@ impl ExtProc {
             let place = self.name.as_ref().and_then(|it| it.position);
             options.forward_rules = rules.compiled(place, &mut problems);
         }
+        set(&mut options.metadata_options, self.metadata_options.as_ref().map(MetadataOptions::meant));
         self.refused(&options, &mut problems);
         problems.into_result(options)
     }
@@ -269,6 +272,7 @@ impl ExtProc {
             ),
             allow_content_length_header: Some(options.allow_content_length_header.into()),
             forward_rules: Some(ForwardRules::from(&options.forward_rules)),
+            metadata_options: Some(MetadataOptions::from(&options.metadata_options)),
             mutation_rules: Some(MutationRules {
                 allow_all_routing: rules.allow_all_routing,
                 allow_envoy: rules.allow_envoy,
@@ -345,10 +349,10 @@ macro_rules! with_keys {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout failure_mode_allow
              status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
-             allow_content_length_header mutation_rules forward_rules
+             allow_content_length_header mutation_rules forward_rules metadata_options
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix
-             filter_metadata metadata_options grpc_initial_metadata
+             filter_metadata grpc_initial_metadata
              observability_mode deferred_close_timeout
              on_processing_response processing_request_modifier emit_client_span when replay_buffer]
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::at::{At, Unsupported};
 use super::error::Problems;
 use super::ext_proc::ExtProc;
+use super::metadata::BackendMetadata;
 use super::processor::Processor;
 use super::scalar::{Size, Time, words};
 use crate::plan::Address;
@@ -107,6 +108,9 @@ pub struct Backend {
     /// What they speak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<At<BackendProtocol>>,
+    /// What processors may be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BackendMetadata>,
 
     #[serde(default, alias = "loadBalancing", skip_serializing)]
     pub(super) load_balancing: Unsupported,

@@ -105,7 +105,12 @@ impl<'a> Resolver<'a> {
                 .endpoints
                 .iter()
                 .map(|it| Endpoint { address: it.address.value.clone(), weight: it.weight.map_or(1, |it| it.value) });
-            self.plan.backends.push(Backend { name: backend.name.value.clone(), endpoints: endpoints.collect() });
+            let metadata = backend.metadata.as_ref().map(|it| Arc::new(it.meant()));
+            self.plan.backends.push(Backend {
+                name: backend.name.value.clone(),
+                endpoints: endpoints.collect(),
+                metadata,
+            });
         }
     }
 

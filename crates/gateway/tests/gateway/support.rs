@@ -179,7 +179,11 @@ impl World {
         let plan = Plan {
             listeners: vec![Listener { name: "main".to_owned(), address: ([127, 0, 0, 1], 0).into() }],
             routes,
-            backends: vec![Backend { name: "up".to_owned(), endpoints: self.backend.iter().map(endpoint).collect() }],
+            backends: vec![Backend {
+                name: "up".to_owned(),
+                endpoints: self.backend.iter().map(endpoint).collect(),
+                metadata: None,
+            }],
             processors: self.processors.iter().map(processor).collect(),
         };
         let gateway = Gateway::bind(plan).await.unwrap().with_drain_timeout(self.drain);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use extproc_core::Direction;
 
 use super::Needs;
-use super::endpoint::{Endpoint, Place, list, quoted};
+use super::endpoint::{Endpoint, Place, quoted};
+use super::wished;
 
 /// What Envoy holds of a body unless configured, in bytes.
 const DEFAULT_BUFFER: usize = 1 << 20;
@@ -103,22 +104,8 @@ fn filter(needs: &Needs) -> String {
     if wishes.mode_override {
         text.push_str("    allow_mode_override: true\n");
     }
-    for (key, names) in
-        [("request_attributes", &wishes.request_attributes), ("response_attributes", &wishes.response_attributes)]
-    {
-        if !names.is_empty() {
-            let _ = writeln!(text, "    {key}: {}", list(names));
-        }
-    }
-    let namespaces = [("forwarding", &wishes.reads_metadata), ("receiving", &wishes.writes_metadata)];
-    if namespaces.iter().any(|(_, names)| !names.is_empty()) {
-        text.push_str("    metadata_options:\n");
-    }
-    for (way, names) in namespaces {
-        if !names.is_empty() {
-            let _ = writeln!(text, "      {way}_namespaces: {{ untyped: {} }}", list(names));
-        }
-    }
+    text.push_str(&wished::attributes(wishes));
+    text.push_str(&wished::metadata(wishes));
     text
 }
 

@@ -6,6 +6,7 @@ use extproc_core::Direction;
 
 use super::Needs;
 use super::endpoint::{Endpoint, quoted};
+use super::wished;
 
 /// What the gateway holds of a body unless configured, in bytes.
 const DEFAULT_BUFFER: usize = 1 << 20;
@@ -20,15 +21,8 @@ pub(super) fn config(needs: &Needs, endpoint: &Endpoint) -> String {
         );
     }
     let wishes = &needs.wishes;
-    let mut unsupported: Vec<&str> = Vec::new();
     if !wishes.request_attributes.is_empty() || !wishes.response_attributes.is_empty() {
-        unsupported.push("attributes");
-    }
-    if !wishes.reads_metadata.is_empty() || !wishes.writes_metadata.is_empty() {
-        unsupported.push("dynamic metadata");
-    }
-    if !unsupported.is_empty() {
-        let _ = writeln!(text, "# The processor wants {}, which the gateway does not have.", unsupported.join(" and "));
+        text.push_str("# The processor wants attributes, which the gateway does not have.\n");
     }
     if let Some(whole) = needs.largest_whole().filter(|whole| *whole > DEFAULT_BUFFER) {
         let _ = writeln!(text, "limits: {{ max_buffered_bytes: {whole} }}");
@@ -63,5 +57,6 @@ policies:
         request_trailers = trailers(Direction::Request),
         response_trailers = trailers(Direction::Response),
     );
+    text.push_str(&wished::metadata(wishes));
     text
 }

@@ -13,6 +13,7 @@ use extproc_core::{Config, Direction, FilterChain, Headers, LocalReply, RequestK
 use super::processor::Scripted as Processor;
 use super::upstream::{Scripted as Upstream, Taken, list};
 use super::{Agenda, Happening};
+use crate::peer::values;
 use crate::scenario::Scenario;
 use crate::transcript::{End, Reply, Transcript};
 
@@ -44,9 +45,16 @@ pub(super) struct DataPlane<'a> {
 
 impl<'a> DataPlane<'a> {
     pub(super) fn new(scenario: &'a Scenario, config: Arc<Config>) -> Self {
+        let mut chain = FilterChain::new([config]);
+        if !scenario.metadata.is_empty() {
+            chain.merge_metadata(values::metadata(&scenario.metadata));
+        }
+        if !scenario.upstream.metadata.is_empty() {
+            chain.set_cluster_metadata(Arc::new(values::metadata(&scenario.upstream.metadata)));
+        }
         Self {
             agenda: Agenda::default(),
-            chain: FilterChain::new([config]),
+            chain,
             processor: Processor::new(&scenario.processor),
             upstream: Upstream::new(scenario),
             client: Reply::default(),
@@ -134,6 +142,8 @@ impl<'a> DataPlane<'a> {
 
     pub(super) fn transcript(mut self, at: Instant) -> Transcript {
         self.chain.finish(at);
+        let metadata = self.chain.metadata().namespaces();
+        let metadata = metadata.map(|(name, it)| (name.to_owned(), values::values_text(it))).collect();
         let stats = self.chain.stats(0);
         let counters = Stats::NAMES.iter().zip(stats.values()).filter(|(_, value)| *value > 0);
         Transcript {
@@ -142,6 +152,7 @@ impl<'a> DataPlane<'a> {
             processor: self.processor.into_messages(),
             upstream: self.upstream.into_received(),
             client: self.client,
+            metadata,
         }
     }
 

@@ -1,12 +1,13 @@
 //! Envoy's configuration for a batch of scenarios: one listener and one statistics prefix for each.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::peer::Peers;
-use crate::scenario::{Route, Scenario};
+use crate::scenario::{Processor, Route, Scenario};
 
 /// A name that may stand in statistics: `ENV-003` becomes `env_003`.
 #[must_use]
@@ -14,16 +15,20 @@ pub(super) fn slug(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// The bootstrap; access logs go to `log`.
-pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], log: &Path) -> Value {
+/// The bootstrap; access logs go to `access.log` and `metadata.log` in a directory.
+pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path) -> Value {
     let mut listeners = Vec::new();
     let mut clusters = Vec::new();
     for (scenario, peers) in batch {
         let slug = slug(&scenario.id);
-        listeners.push(listener(scenario, &slug, log));
+        listeners.push(listener(scenario, &slug, logs));
         for (index, upstream) in peers.upstreams.iter().enumerate() {
             let mut cluster = cluster(&upstream_name(&slug, index), upstream.address());
             limit(&mut cluster, scenario);
+            let script = index.checked_sub(1).map_or(&scenario.upstream, |route| &scenario.routes[route].upstream);
+            if !script.metadata.is_empty() {
+                cluster["metadata"] = json!({ "filter_metadata": script.metadata });
+            }
             clusters.push(cluster);
         }
         if let Some(processor) = &peers.processor {
@@ -47,7 +52,7 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], log: &Path) -> Value {
     })
 }
 
-fn listener(scenario: &Scenario, slug: &str, log: &Path) -> Value {
+fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
     let mut ext_proc = scenario.config.clone();
     ext_proc["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor".into();
     ext_proc["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": format!("processor_{slug}") } });
@@ -74,10 +79,10 @@ fn listener(scenario: &Scenario, slug: &str, log: &Path) -> Value {
                     "name": "envoy.access_loggers.file",
                     "typed_config": {
                         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-                        "path": log,
+                        "path": logs.join("access.log"),
                         "log_format": { "text_format_source": { "inline_string": format!("{slug} %RESPONSE_CODE_DETAILS%\n") } }
                     }
-                }],
+                }, metadata_log(scenario, slug, logs)],
                 "http_filters": [
                     { "name": "envoy.filters.http.ext_proc", "typed_config": ext_proc },
                     { "name": "envoy.filters.http.router", "typed_config": {
@@ -87,8 +92,47 @@ fn listener(scenario: &Scenario, slug: &str, log: &Path) -> Value {
             }
         }]}]
     });
+    if !scenario.metadata.is_empty() {
+        let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+        filters.as_array_mut().into_iter().for_each(|it| it.insert(0, set_metadata(scenario)));
+    }
     limit(&mut listener, scenario);
     listener
+}
+
+/// The namespaces that a scenario names, at the end of the exchange.
+fn metadata_log(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
+    let answered = match &scenario.processor {
+        Processor::Script(script) => script.namespaces(),
+        Processor::Unreachable | Processor::Unknown => BTreeSet::new(),
+    };
+    let namespaces = scenario.metadata.keys().map(String::as_str).chain(answered);
+    let namespaces: serde_json::Map<String, Value> =
+        namespaces.map(|name| (name.to_owned(), format!("%DYNAMIC_METADATA({name})%").into())).collect();
+    json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": logs.join("metadata.log"),
+            "log_format": { "json_format": { "scenario": slug, "metadata": namespaces } }
+        }
+    })
+}
+
+/// The earlier filter.
+fn set_metadata(scenario: &Scenario) -> Value {
+    let metadata: Vec<Value> = scenario
+        .metadata
+        .iter()
+        .map(|(namespace, values)| json!({ "metadata_namespace": namespace, "value": values, "allow_overwrite": true }))
+        .collect();
+    json!({
+        "name": "envoy.filters.http.set_metadata",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+            "metadata": metadata
+        }
+    })
 }
 
 fn route(route: &Route, cluster: &str) -> Value {
