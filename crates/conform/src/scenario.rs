@@ -31,7 +31,9 @@ use serde::Deserialize;
 
 pub use expect::{Expect, ExpectClient, ExpectUpstream};
 pub use load::{Sources, load_dir, load_str};
-pub use script::{Failure, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step};
+pub use script::{
+    Failure, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step, StreamedPart,
+};
 pub use text::{Fields, Millis, Payload};
 
 use crate::target::TargetKind;

@@ -2,6 +2,7 @@
 
 mod lane;
 mod metadata;
+mod streamed_reply;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::{Attribute, Config, Direction, LocalReply, Stats};
 ///    plane itself answers (no route, upstream down). `now` never goes back.
 /// 2. After each of them drain `poll_effect`, and let every sink take what it can from `poll_send` and `poll_forward`.
 ///    Outlets never fail; `None` means nothing now.
-/// 3. Read a body only while [`wants`](Self::wants) says so.
+/// 3. Read a body only while [`wants`](Self::wants) says so, and a side stream while
+///    [`takes_messages`](Self::takes_messages) does.
 ///
 /// # Back-pressure
 ///
@@ -52,7 +54,7 @@ pub enum Effect {
     /// Choose the route again, with the headers as `poll_forward(Request)` will give them.
     RecomputeRoute,
     /// The response does not come from the upstream: abort the request to it, or do not make one. The response is
-    /// taken from `poll_forward(Response)` as ever; request data is no longer wanted.
+    /// taken from `poll_forward(Response)` as ever; request data goes no further, and is read only while it is wanted.
     CancelUpstream,
     /// The response had begun and cannot be finished: cut it so that the client sees it is incomplete (HTTP/1: close
     /// without the last chunk; HTTP/2: RST_STREAM INTERNAL_ERROR). Ends the exchange.
@@ -135,6 +137,9 @@ impl FilterChain {
     /// Call when the deadline of [`poll_timeout`](Self::poll_timeout) has passed; earlier calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         for index in 0..self.filters.len() {
+            if !self.takes_messages(index) {
+                self.filters[index].put_off_reply(now);
+            }
             self.filters[index].handle_timeout(now);
             self.settle(now);
         }
@@ -312,6 +317,7 @@ impl FilterChain {
                     filter::Effect::ResetStream => self.effects.push_back(Effect::ResetStream(index)),
                     filter::Effect::RecomputeRoute => self.effects.push_back(Effect::RecomputeRoute),
                     filter::Effect::LocalReply { reply, .. } => self.answer(now, reply),
+                    filter::Effect::StreamedReply(part) => self.pass_reply(now, index, part),
                 }
             }
         }
@@ -384,8 +390,10 @@ impl FilterChain {
                 match effect {
                     filter::Effect::ResetStream => self.effects.push_back(Effect::ResetStream(index)),
                     // Of no use to an exchange that is over.
-                    filter::Effect::OpenStream | filter::Effect::RecomputeRoute | filter::Effect::LocalReply { .. } => {
-                    }
+                    filter::Effect::OpenStream
+                    | filter::Effect::RecomputeRoute
+                    | filter::Effect::LocalReply { .. }
+                    | filter::Effect::StreamedReply(_) => {}
                 }
             }
         }

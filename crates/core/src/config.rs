@@ -25,6 +25,9 @@ pub struct Options {
     pub message_timeout: Duration,
     /// The longest timeout that a processor may ask for; zero refuses it. Default 0; 0 to 3600 s.
     pub max_message_timeout: Duration,
+    /// How long the processor may pause in a reply that it streams. Default 300 s, as long as Envoy lets a stream be idle;
+    /// 0 to 3600 s. `message_timeout` ends with the first part.
+    pub streamed_reply_timeout: Duration,
     /// When the processor fails, let the exchange go on as if it were not there. Default false.
     pub failure_mode_allow: bool,
     /// Status of an error reply; only 4xx and 5xx are honoured, others act as 500. Default 500. Timeouts are always 504.
@@ -98,6 +101,7 @@ impl Default for Options {
             response_attributes: Vec::new(),
             message_timeout: Duration::from_millis(200),
             max_message_timeout: Duration::ZERO,
+            streamed_reply_timeout: Duration::from_secs(300),
             failure_mode_allow: false,
             status_on_error: 500,
             allow_mode_override: false,
@@ -173,9 +177,11 @@ impl Config {
     /// [`ConfigError`] names the field and what it must be.
     pub fn new(mut options: Options) -> Result<Self, ConfigError> {
         options.processing_mode = options.profile.completed(options.processing_mode);
-        for (field, got) in
-            [("message_timeout", options.message_timeout), ("max_message_timeout", options.max_message_timeout)]
-        {
+        for (field, got) in [
+            ("message_timeout", options.message_timeout),
+            ("max_message_timeout", options.max_message_timeout),
+            ("streamed_reply_timeout", options.streamed_reply_timeout),
+        ] {
             if got > LONGEST_TIMEOUT {
                 return Err(ConfigError::Timeout { field, got });
             }

@@ -21,7 +21,9 @@
 //!   that mode does; a direction that is FULL_DUPLEX_STREAMED stays so; FULL_DUPLEX_STREAMED always sends trailers.
 //!   `allowed_override_modes` compares what modes mean, so that DEFAULT equals what it stands for.
 //! * A response that is not gRPC has no messages in GRPC mode: its body passes.
-//! * `streamed_immediate_response` is not implemented: it counts as a spurious message.
+//! * A reply that the processor streams has a deadline for each next part (`streamed_reply_timeout`), is cut when the
+//!   processor ends its stream before the reply, and keeps its `content-length`; Envoy leaves the client waiting, or with
+//!   a body that is not what was announced. The upstream never sees the request that is answered so.
 
 mod event;
 mod fail;
@@ -33,6 +35,7 @@ mod mode;
 mod order;
 mod out;
 mod side;
+mod streamed_reply;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -47,6 +50,7 @@ pub(crate) use order::Order;
 use self::fail::Cause;
 use self::link::{Cx, Link, Stream};
 use self::side::Side;
+use self::streamed_reply::StreamedReply;
 use crate::local_reply::RequestKind;
 use crate::profile::Misplaced;
 use crate::violation::Violation;
@@ -60,7 +64,7 @@ use crate::{Attribute, BodyMode, Config, Direction, Profile, Stats};
 /// * [`wants`](Self::wants), [`stats`](Self::stats) are questions.
 ///
 /// A [`FilterChain`](crate::FilterChain) drives it. On its own it needs a caller that feeds an
-/// [`Effect::LocalReply`] back as the response, if the response has not begun.
+/// [`Effect::LocalReply`] or an [`Effect::StreamedReply`] back as the response, if the response has not begun.
 #[derive(Debug)]
 pub struct Filter {
     config: Arc<Config>,
@@ -68,6 +72,7 @@ pub struct Filter {
     response: Side,
     link: Link,
     kind: Option<RequestKind>,
+    reply: StreamedReply,
 }
 
 /// The caller broke the contract: an event that cannot follow what it fed before.
@@ -84,6 +89,7 @@ impl Filter {
             response: Side::new(Direction::Response, &config),
             link: Link::default(),
             kind: None,
+            reply: StreamedReply::No,
             config,
         }
     }
@@ -143,6 +149,10 @@ impl Filter {
             (Stream::Open, StreamEvent::Reply(message)) => self.on_message(now, *message),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
+                if self.is_replying() {
+                    self.fail(Cause::ReplyUnfinished);
+                    return self.balance();
+                }
                 let drained = self.link.draining;
                 let undrained = !self.request.may_end_here() || !self.response.may_end_here();
                 if !drained && (undrained || self.config.options().profile.early_end_fails()) {
@@ -210,7 +220,7 @@ impl Filter {
     /// The earliest deadline and its reason.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        self.link.timers.earliest().map(|(at, direction)| (at, Timer::Message(direction)))
+        self.link.timers.earliest()
     }
 
     /// Whether more body of this direction may be fed. `false`: do not read it.
@@ -333,7 +343,7 @@ impl Filter {
                 Err(Violation::ImmediateDisabled.into())
             }
             Reply::Immediate(immediate) => return self.on_immediate(now, *immediate),
-            Reply::StreamedImmediate => Err(Violation::StreamedImmediateUnsupported.into()),
+            Reply::StreamedImmediate(part) => self.on_reply_part(now, part).map(|()| false),
             Reply::Mode(mode) => self.on_mode(now, mode),
             Reply::Unknown if self.config.options().profile.empty_message() == Misplaced::Ignored => Ok(false),
             Reply::Unknown => Err(Violation::Unhandled.into()),
@@ -351,6 +361,9 @@ impl Filter {
 
     /// Closes the stream when no answer can be expected on it any more.
     fn close_if_settled(&mut self) {
+        if self.is_replying() {
+            return;
+        }
         if self.link.stream == Stream::Open && self.request.is_settled() && self.response.is_settled() {
             self.link.close();
         }

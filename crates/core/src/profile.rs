@@ -199,6 +199,15 @@ impl Profile {
         }
     }
 
+    /// A `streamed_immediate_response`. agentgateway does not know the field, gRPC (gRFC A93) does not have it.
+    pub(crate) const fn streamed_reply(self) -> Misplaced {
+        match self {
+            Self::Envoy | Self::Strict => Misplaced::Honoured,
+            Self::Agentgateway => Misplaced::Ignored,
+            Self::Grpc => Misplaced::Refused,
+        }
+    }
+
     /// Whether `override_message_timeout`, `clear_route_cache` and a `mode_override` by itself are read.
     pub(crate) const fn reads_controls(self) -> bool {
         matches!(self, Self::Envoy | Self::Strict)
@@ -324,6 +333,7 @@ mod tests {
         assert_eq!(row(Profile::body_in_headers_response), [Ignored, Honoured, Ignored, Refused]);
         assert_eq!(row(Profile::replacing), [Honoured, Ignored, Refused, Honoured]);
         assert_eq!(row(Profile::replacing_in_body), [Ignored, Ignored, Refused, Refused]);
+        assert_eq!(row(Profile::streamed_reply), [Honoured, Ignored, Refused, Honoured]);
         assert_eq!(row(Profile::has_override_list), [true, false, true, true]);
         assert_eq!(row(Profile::empty_message), [Refused, Ignored, Ignored, Refused]);
         assert_eq!(row(Profile::reads_controls), [true, false, false, true]);

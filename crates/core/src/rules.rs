@@ -193,9 +193,14 @@ impl Checker {
     }
 }
 
+/// Whether a value may be the `:status` of a final response.
+pub(crate) fn is_status(value: &[u8]) -> bool {
+    value.len() == 3 && value.iter().all(u8::is_ascii_digit) && value[0] >= b'2'
+}
+
 fn is_valid_special(name: &str, value: &[u8]) -> bool {
     match name {
-        ":status" => value.len() == 3 && value.iter().all(u8::is_ascii_digit) && value[0] >= b'2',
+        ":status" => is_status(value),
         ":authority" | "host" => value.iter().all(|byte| is_authority_byte(*byte)),
         ":scheme" => {
             value.first().is_some_and(u8::is_ascii_alphabetic)

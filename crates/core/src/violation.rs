@@ -21,8 +21,16 @@ pub enum Violation {
     PlainInDuplex,
     /// CONTINUE_AND_REPLACE without a body, when the original has been sent and is not here any more.
     BodyLost,
-    /// A `streamed_immediate_response`. This filter does not implement it; Envoy does.
-    StreamedImmediateUnsupported,
+    /// A `streamed_immediate_response`, which gRPC knows not ([`Profile::Grpc`](crate::Profile)).
+    StreamedReplyUnsupported,
+    /// A streamed reply with a body, where the mode of the request's body allows only one without.
+    ReplyBodyUnsupported,
+    /// Body of a streamed reply without headers before it.
+    ReplyBodyFirst,
+    /// Trailers of a streamed reply without headers before them.
+    ReplyTrailersFirst,
+    /// A `streamed_immediate_response` without any part.
+    EmptyStreamedReply,
     /// A body response without `streamed_response` in GRPC.
     PlainInGrpc,
     /// A message marked as compressed, where the headers name no `grpc-encoding`.
@@ -90,7 +98,13 @@ impl Violation {
             Self::WindowExceeded => "message_exceeds_the_flow_control_window",
             Self::UnexpectedWindowUpdate => "server_window_update_without_flow_control_init",
             Self::BodyLost => "full_duplex_body_was_not_returned",
-            Self::StreamedImmediateUnsupported => "streamed_immediate_response_is_not_supported",
+            Self::StreamedReplyUnsupported => "streamed_immediate_response_is_not_supported",
+            Self::ReplyBodyUnsupported => {
+                "streaming_local_response_body_is_only_supported_in_NONE_or_FULL_DUPLEX_STREAMED_modes"
+            }
+            Self::ReplyBodyFirst => "local_response_body_received_before_headers",
+            Self::ReplyTrailersFirst => "local_response_trailers_received_before_headers",
+            Self::EmptyStreamedReply => "Invalid_local_response_headers_continue",
             Self::TooManyOperations => "header_mutation_operation_count_exceeds_limit",
             Self::MutationTooLarge => "header_mutation_result_exceeds_limit",
             Self::SetInvalidCharacter => "header_mutation_set_contains_invalid_character",
@@ -127,8 +141,12 @@ impl Violation {
             | Self::WindowOverflow
             | Self::WindowExceeded
             | Self::UnexpectedWindowUpdate
-            | Self::StreamedImmediateUnsupported => true,
+            | Self::StreamedReplyUnsupported
+            | Self::ReplyBodyUnsupported
+            | Self::ReplyBodyFirst
+            | Self::ReplyTrailersFirst => true,
             Self::BodyLost
+            | Self::EmptyStreamedReply
             | Self::TooManyOperations
             | Self::MutationTooLarge
             | Self::SetInvalidCharacter

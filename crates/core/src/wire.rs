@@ -8,10 +8,11 @@ use extproc_proto::body_mutation::Mutation as WireBodyMutation;
 use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::{ClientWindowUpdate, FlowControlInit, Request};
 use extproc_proto::processing_response::Response;
+use extproc_proto::streamed_immediate_response::Response as StreamedPart;
 use extproc_proto::{
     BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation, HeaderSendMode, HeaderValue,
     HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, ProcessingResponse,
-    ProtocolConfiguration,
+    ProtocolConfiguration, StreamedImmediateResponse,
 };
 pub(crate) use extproc_proto::{Metadata, ProcessingRequest as Message, ProcessingResponse as ReplyMessage};
 
@@ -21,7 +22,7 @@ use prost_types::{Struct, Value};
 use crate::Attribute;
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
-use crate::profile::Misplaced;
+use crate::profile::{How, Misplaced};
 use crate::violation::Violation;
 use crate::{BodyMode, Config, Direction, Headers, Options, ProcessingMode, Profile};
 
@@ -34,13 +35,23 @@ pub(crate) enum Reply {
     Body(Direction, Common),
     Trailers(Direction, Option<Mutation>),
     Immediate(Box<Immediate>),
-    StreamedImmediate,
+    StreamedImmediate(ReplyPart),
     /// Only `mode_override`.
     Mode(ModeOverride),
     /// No member of the oneof.
     Unknown,
     /// What the profile does not let any message say.
     Refused(Violation),
+}
+
+/// `StreamedImmediateResponse`. Headers are set as by a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyPart {
+    Headers(Mutation, bool),
+    Body(Bytes, bool),
+    Trailers(Mutation),
+    /// No member of the oneof.
+    Empty,
 }
 
 /// `CommonResponse`, the content of headers and body responses.
@@ -142,7 +153,12 @@ impl Reply {
                 Self::Trailers(Direction::Response, reply.header_mutation.map(mutation))
             }
             Some(Response::ImmediateResponse(reply)) => Self::Immediate(Box::new(immediate(reply, profile))),
-            Some(Response::StreamedImmediateResponse(_)) => Self::StreamedImmediate,
+            Some(Response::StreamedImmediateResponse(reply)) => match profile.streamed_reply() {
+                Misplaced::Honoured => Self::StreamedImmediate(reply_part(reply, profile)),
+                // As a message that says nothing.
+                Misplaced::Ignored => Self::Unknown,
+                Misplaced::Refused => Self::Refused(Violation::StreamedReplyUnsupported),
+            },
             None => mode.filter(|_| profile.reads_controls()).map_or(Self::Unknown, Self::Mode),
         }
     }
@@ -255,6 +271,27 @@ fn immediate(reply: ImmediateResponse, profile: Profile) -> Immediate {
         body: reply.body,
         grpc_status: reply.grpc_status.map(|status| status.status),
         details: reply.details,
+    }
+}
+
+fn reply_part(reply: StreamedImmediateResponse, profile: Profile) -> ReplyPart {
+    let mutation = |headers: HeaderMap| {
+        let set = headers.headers.into_iter().map(|HeaderValue { key, value, raw_value }| {
+            let (value, how) = match profile.value(value, raw_value) {
+                Ok(value) => (value.unwrap_or_default(), Ok(How::Overwrite)),
+                Err(violation) => (Bytes::new(), Err(violation)),
+            };
+            Some(SetHeader { name: key, value, how })
+        });
+        Mutation { remove: Vec::new(), set: set.collect() }
+    };
+    match reply.response {
+        Some(StreamedPart::HeadersResponse(part)) => {
+            ReplyPart::Headers(mutation(part.headers.unwrap_or_default()), part.end_of_stream)
+        }
+        Some(StreamedPart::BodyResponse(part)) => ReplyPart::Body(part.body, part.end_of_stream),
+        Some(StreamedPart::TrailersResponse(trailers)) => ReplyPart::Trailers(mutation(trailers)),
+        None => ReplyPart::Empty,
     }
 }
 

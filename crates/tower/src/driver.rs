@@ -290,6 +290,9 @@ where
             }
             if let Side::Open(stream) = side {
                 moved |= send(this.shared, index, stream, cx);
+                if !this.shared.lock().chain.takes_messages(index) {
+                    continue;
+                }
                 match stream.poll_message(cx) {
                     Poll::Ready(Ok(reply)) => {
                         let event = StreamEvent::Reply(reply);
@@ -329,7 +332,7 @@ where
 
     fn poll_request(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
-        if *this.cancelled || !this.shared.lock().chain.wants(Direction::Request) {
+        if !this.shared.lock().chain.wants(Direction::Request) {
             return false;
         }
         match poll_body(this.request.as_mut(), cx) {

@@ -62,6 +62,8 @@ pub(crate) struct View {
     fate: [Fate; 2],
     /// Room for a processor may come of a part that was taken.
     sends: bool,
+    /// A processor that was faster than the client may go on.
+    takes: bool,
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -188,6 +190,7 @@ impl State {
             done: Direction::BOTH.map(|it| self.chain.is_done(it)),
             fate: Direction::BOTH.map(|it| self.sinks[it as usize].fate),
             sends: self.chain.has_outgoing(),
+            takes: (0..self.filters.len()).all(|it| self.chain.takes_messages(it)),
             deadline: self.chain.poll_timeout().map(|(deadline, ..)| deadline),
         }
     }

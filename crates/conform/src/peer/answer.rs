@@ -5,9 +5,10 @@ use extproc_proto as pb;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
 use pb::common_response::ResponseStatus;
+use pb::streamed_immediate_response::Response as Part;
 
 use super::values::{struct_text, structure, typed, value_text};
-use crate::scenario::{Fields, Immediate, Kind, Millis, Mutation, Payload, SetHeader, Step};
+use crate::scenario::{Fields, Immediate, Kind, Millis, Mutation, Payload, SetHeader, Step, StreamedPart};
 use crate::transcript::{HeaderList, Message, text};
 
 /// The message a step sends in answer to one of kind `to`.
@@ -16,15 +17,16 @@ use crate::transcript::{HeaderList, Message, text};
 /// When `mode_override` is not a `ProcessingMode`.
 pub fn build(to: Kind, step: &Step) -> anyhow::Result<pb::ProcessingResponse> {
     let kind = step.kind.unwrap_or(to);
-    let response = match (&step.immediate, kind) {
-        (Some(reply), _) => Some(Response::ImmediateResponse(immediate(reply))),
-        (None, Kind::RequestHeaders) => Some(Response::RequestHeaders(headers(step))),
-        (None, Kind::ResponseHeaders) => Some(Response::ResponseHeaders(headers(step))),
-        (None, Kind::RequestBody) => Some(Response::RequestBody(body(step))),
-        (None, Kind::ResponseBody) => Some(Response::ResponseBody(body(step))),
-        (None, Kind::RequestTrailers) => Some(Response::RequestTrailers(trailers(step))),
-        (None, Kind::ResponseTrailers) => Some(Response::ResponseTrailers(trailers(step))),
-        (None, Kind::Empty) => None,
+    let response = match (&step.immediate, &step.streamed_immediate, kind) {
+        (Some(reply), _, _) => Some(Response::ImmediateResponse(immediate(reply))),
+        (None, Some(part), _) => Some(Response::StreamedImmediateResponse(streamed_part(part))),
+        (None, None, Kind::RequestHeaders) => Some(Response::RequestHeaders(headers(step))),
+        (None, None, Kind::ResponseHeaders) => Some(Response::ResponseHeaders(headers(step))),
+        (None, None, Kind::RequestBody) => Some(Response::RequestBody(body(step))),
+        (None, None, Kind::ResponseBody) => Some(Response::ResponseBody(body(step))),
+        (None, None, Kind::RequestTrailers) => Some(Response::RequestTrailers(trailers(step))),
+        (None, None, Kind::ResponseTrailers) => Some(Response::ResponseTrailers(trailers(step))),
+        (None, None, Kind::Empty) => None,
     };
     Ok(pb::ProcessingResponse {
         response,
@@ -139,6 +141,24 @@ fn immediate(reply: &Immediate) -> pb::ImmediateResponse {
         grpc_status: reply.grpc_status.map(|status| pb::GrpcStatus { status }),
         details: reply.details.clone(),
     }
+}
+
+fn streamed_part(part: &StreamedPart) -> pb::StreamedImmediateResponse {
+    let response = match part {
+        StreamedPart::Headers(headers, end_of_stream) => Some(Part::HeadersResponse(pb::HttpHeaders {
+            headers: Some(header_map(headers)),
+            end_of_stream: *end_of_stream,
+            ..pb::HttpHeaders::default()
+        })),
+        StreamedPart::Body(body, end_of_stream) => Some(Part::BodyResponse(pb::StreamedBodyResponse {
+            body: bytes(body),
+            end_of_stream: *end_of_stream,
+            ..pb::StreamedBodyResponse::default()
+        })),
+        StreamedPart::Trailers(trailers) => Some(Part::TrailersResponse(header_map(trailers))),
+        StreamedPart::Empty => None,
+    };
+    pb::StreamedImmediateResponse { response }
 }
 
 fn mutate(mutation: &Mutation) -> Option<pb::HeaderMutation> {

@@ -1,5 +1,7 @@
 //! What the scripted processor does with each message.
 
+mod streamed;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -7,6 +9,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
+pub use self::streamed::StreamedPart;
 use super::text::{Fields, Millis, Payload};
 
 /// The kinds of message, in both directions of the wire.
@@ -164,6 +167,8 @@ pub struct Step {
     pub clear_route_cache: bool,
     /// Answer with an immediate response.
     pub immediate: Option<Immediate>,
+    /// Answer with a part of a streamed immediate response.
+    pub streamed_immediate: Option<StreamedPart>,
     /// `ProcessingResponse.mode_override`, under Envoy's names.
     pub mode_override: Option<serde_json::Value>,
     /// `ProcessingResponse.dynamic_metadata`, as it stands.
@@ -402,6 +407,7 @@ struct StepMap {
     trailers: Option<Fields>,
     clear_route_cache: bool,
     immediate: Option<Immediate>,
+    streamed_immediate: Option<StreamedPart>,
     mode_override: Option<serde_json::Value>,
     dynamic_metadata: serde_json::Map<String, serde_json::Value>,
     typed_dynamic_metadata: Fields,
@@ -430,6 +436,7 @@ impl From<StepMap> for Step {
             trailers: map.trailers,
             clear_route_cache: map.clear_route_cache,
             immediate: map.immediate,
+            streamed_immediate: map.streamed_immediate,
             mode_override: map.mode_override,
             dynamic_metadata: map.dynamic_metadata,
             typed_dynamic_metadata: map.typed_dynamic_metadata,

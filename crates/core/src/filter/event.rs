@@ -95,6 +95,9 @@ pub enum Effect {
         /// request buffer does, as in Envoy).
         processed: bool,
     },
+    /// The next part of an answer that the processor streams to the client. It begins with headers, before which nothing
+    /// of a response has come.
+    StreamedReply(HttpEvent),
 }
 
 /// Why a deadline exists.
@@ -102,4 +105,6 @@ pub enum Effect {
 pub enum Timer {
     /// The processor owes an answer in this direction.
     Message(crate::Direction),
+    /// The processor streams a reply and owes the next part.
+    StreamedReply,
 }

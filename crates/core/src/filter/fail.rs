@@ -32,6 +32,8 @@ pub(super) enum Cause {
     Framing(Direction, FrameError),
     /// The processor has ended the stream and kept body that nobody else has.
     BodyLost,
+    /// The processor has ended the stream in the middle of a reply that it streams.
+    ReplyUnfinished,
 }
 
 impl From<Violation> for Cause {
@@ -47,6 +49,7 @@ impl Filter {
         // Nothing can go on without body that only the processor has.
         let profile = options.profile;
         let may_open = options.failure_mode_allow
+            && !self.is_replying()
             && !self.request.is_away()
             && !self.response.is_away()
             // What a body has broken cannot be taken back.
@@ -59,6 +62,9 @@ impl Filter {
             Cause::Framing(direction, error) => return self.bad_framing(*direction, *error),
             Cause::BodyLost => {
                 (false, profile.error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
+            }
+            Cause::ReplyUnfinished => {
+                (false, profile.error_status(options.status_on_error), "streamed_reply_was_not_finished".to_owned())
             }
             Cause::EndedEarly => {
                 let details = "stream_ended_by_the_processor".to_owned();
@@ -91,7 +97,7 @@ impl Filter {
         };
         match &cause {
             Cause::Grpc(_) => self.link.lose(opens),
-            Cause::EndedEarly | Cause::EndedUndrained => self.link.lose(true),
+            Cause::EndedEarly | Cause::EndedUndrained | Cause::ReplyUnfinished => self.link.lose(true),
             Cause::Violation(_) | Cause::Timeout | Cause::Overflow(_) | Cause::Framing(..) | Cause::BodyLost => {
                 self.link.reset()
             }
@@ -105,7 +111,7 @@ impl Filter {
             let (kind, body) = (self.kind.unwrap_or_default(), profile.error_body(violation, &details));
             let grpc_status = profile.error_grpc_status();
             let reply = LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details);
-            self.reply(reply, false);
+            self.reply_locally(reply, false);
         }
     }
 
@@ -116,12 +122,12 @@ impl Filter {
         match direction {
             Direction::Request => {
                 let body = Bytes::from_static(b"Payload Too Large");
-                self.reply(LocalReply::new(kind, 413, body, "request_payload_too_large"), true);
+                self.reply_locally(LocalReply::new(kind, 413, body, "request_payload_too_large"), true);
             }
             Direction::Response => {
                 self.link.close();
                 let body = Bytes::from_static(b"Internal Server Error");
-                self.reply(LocalReply::new(kind, 500, body, "response_payload_too_large"), false);
+                self.reply_locally(LocalReply::new(kind, 500, body, "response_payload_too_large"), false);
             }
         }
     }
@@ -138,7 +144,7 @@ impl Filter {
         let grpc_status = Some(if error == FrameError::TooLarge { 8 } else { 13 });
         self.link.reset();
         let (kind, body) = (self.kind.unwrap_or_default(), Bytes::from(details.replace('_', " ")));
-        self.reply(LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details), false);
+        self.reply_locally(LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details), false);
     }
 
     /// The processor answers the client itself.
@@ -155,11 +161,11 @@ impl Filter {
         self.link.unsend();
         self.link.close();
         let kind = self.kind.unwrap_or_default();
-        self.reply(LocalReply::with_headers(kind, status, grpc_status, headers, body, &details), false);
+        self.reply_locally(LocalReply::with_headers(kind, status, grpc_status, headers, body, &details), false);
     }
 
     /// Answers the client. The request goes no further; a response that has begun goes no further either.
-    fn reply(&mut self, reply: LocalReply, processed: bool) {
+    pub(super) fn reply_locally(&mut self, reply: LocalReply, processed: bool) {
         self.request.cut();
         self.link.timers.stop(Direction::Request);
         if !self.response.is_untouched() {

@@ -3,7 +3,9 @@
 mod grpc;
 mod http;
 mod reply;
+mod streamed_reply;
 
+pub(super) use self::streamed_reply::BeginReply;
 use super::grpc::Messages;
 use super::held::{Chunks, Held, Partial};
 use super::link::Cx;
@@ -61,6 +63,7 @@ struct Mode {
 ///                                      |   (FULL_DUPLEX_STREAMED; GRPC as well, from GrpcHeaders to Grpc, and to Idle when drained)
 ///                                      +--CONTINUE_AND_REPLACE with a body--> Replaced --end--> Done
 ///
+///  Headers --streamed reply--> Replying (FULL_DUPLEX_STREAMED, while the body goes on), or Cut
 ///  any --processing is over--> Pass        any --local reply, reset--> Cut
 /// ```
 #[derive(Debug)]
@@ -93,6 +96,8 @@ pub(super) enum Phase {
     Replaced,
     /// FULL_DUPLEX_STREAMED: the processor ended the body before its source did. What is left is discarded.
     Discard,
+    /// FULL_DUPLEX_STREAMED: the processor streams a reply to the client, and gets what still comes of this body.
+    Replying,
     /// Processing is over: parts pass.
     Pass,
     /// The last part was released.
@@ -197,6 +202,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => {}
@@ -258,6 +264,7 @@ impl Side {
             }
             Phase::Grpc(messages) => messages.release(&mut self.out),
             Phase::Replaced => self.phase = Phase::Replaced,
+            Phase::Replying => self.phase = Phase::Cut(Unanswered::Nothing),
             Phase::Discard => self.phase = Phase::Discard,
             Phase::Cut(_) => self.phase = Phase::Cut(Unanswered::Nothing),
             Phase::Start | Phase::Idle | Phase::Pass | Phase::Done => {}
@@ -281,6 +288,7 @@ impl Side {
             | Phase::Collect(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done => Unanswered::Nothing,
         });
@@ -302,6 +310,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => false,
@@ -328,6 +337,7 @@ impl Side {
             Phase::Idle => self.mode.body == BodyMode::None && !self.mode.trailers,
             Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Duplex) => true,
@@ -363,6 +373,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => false,
@@ -390,6 +401,7 @@ impl Side {
             | Phase::Duplex(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => 0,

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use super::side::Phase;
 use super::{Effect, Filter, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use crate::headers::{Headers, Name, Value};
-use crate::wire::{Common, Immediate, Marks, Reply};
+use crate::mutation::{Mutation, SetHeader};
+use crate::profile::How;
+use crate::wire::{Common, Immediate, Marks, Reply, ReplyPart};
 use crate::{BodyMode, Config, Direction, Options, Profile, Stats};
 
 /// What can happen to a side.
-const INPUTS: [&str; 23] = [
+const INPUTS: [&str; 27] = [
     "headers",
     "headers, end",
     "data",
@@ -26,6 +28,10 @@ const INPUTS: [&str; 23] = [
     "trailers reply",
     "reply of the other direction",
     "immediate response",
+    "reply headers",
+    "reply headers, end",
+    "reply body",
+    "reply trailers",
     "timeout override",
     "no reply at all",
     "drain complete",
@@ -40,7 +46,7 @@ const INPUTS: [&str; 23] = [
 ];
 
 /// How a phase is reached: the body mode, whether trailers are sent, and the inputs.
-const PHASES: [(&str, BodyMode, bool, &[&str]); 41] = [
+const PHASES: [(&str, BodyMode, bool, &[&str]); 44] = [
     ("Start", BodyMode::None, false, &[]),
     ("Headers, NONE", BodyMode::None, false, &["headers", "data"]),
     ("Headers, header-only", BodyMode::None, false, &["headers, end"]),
@@ -78,6 +84,9 @@ const PHASES: [(&str, BodyMode, bool, &[&str]); 41] = [
     ("Early", BodyMode::Streamed, true, &["headers", "data"]),
     ("Early, cut", BodyMode::Streamed, true, &["headers", "data", "cut"]),
     ("Trailers", BodyMode::None, true, &["headers", "headers reply", "trailers"]),
+    ("Replying", BodyMode::FullDuplexStreamed, true, &["headers", "reply headers"]),
+    ("Cut, replying", BodyMode::None, false, &["headers, end", "reply headers"]),
+    ("Cut, headers unanswered", BodyMode::None, false, &["headers", "cut"]),
     ("Replaced", BodyMode::None, false, &["headers", "replacing reply"]),
     ("Pass", BodyMode::None, false, &["headers", "stream ends OK"]),
     ("Done", BodyMode::Buffered, false, &["headers", "headers reply", "data, end", "body reply"]),
@@ -141,7 +150,7 @@ fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     assert_eq!(bench.filter.poll_send(), None);
 }
 
-const ALL: [&str; 17] = [
+const ALL: [&str; 18] = [
     "Start",
     "Headers",
     "Idle",
@@ -159,6 +168,7 @@ const ALL: [&str; 17] = [
     "Early",
     "GrpcHeaders",
     "Grpc",
+    "Replying",
 ];
 
 /// The compiler asks for a name here, and [`ALL`] for a row, when a phase is added.
@@ -181,6 +191,7 @@ fn name(phase: &Phase) -> &'static str {
         Phase::Discard => ALL[13],
         Phase::GrpcHeaders(..) => ALL[15],
         Phase::Grpc(_) => ALL[16],
+        Phase::Replying => ALL[17],
     }
 }
 
@@ -257,6 +268,10 @@ impl Bench {
             "trailers reply" => reply(self, Reply::Trailers(direction, None)),
             "reply of the other direction" => reply(self, Reply::Trailers(direction.opposite(), None)),
             "immediate response" => reply(self, Reply::Immediate(Box::new(immediate()))),
+            "reply headers" => reply(self, Reply::StreamedImmediate(ReplyPart::Headers(status(), false))),
+            "reply headers, end" => reply(self, Reply::StreamedImmediate(ReplyPart::Headers(status(), true))),
+            "reply body" => reply(self, Reply::StreamedImmediate(ReplyPart::Body(Bytes::from_static(b"got"), false))),
+            "reply trailers" => reply(self, Reply::StreamedImmediate(ReplyPart::Trailers(Mutation::default()))),
             "timeout override" => reply(self, Reply::Timeout(Some(Duration::from_millis(500)))),
             "drain complete" => {
                 let marks = Marks { drain_complete: true, ..Marks::default() };
@@ -298,6 +313,14 @@ impl Bench {
                     let status = reply.headers.status().unwrap_or_default();
                     let processed = if processed { ", processed" } else { "" };
                     write!(text, " reply({status}{processed})").unwrap();
+                }
+                Effect::StreamedReply(part) => {
+                    let (part, end) = match part {
+                        HttpEvent::Headers(_, end) => ("headers", end),
+                        HttpEvent::Data(_, end) => ("data", end),
+                        HttpEvent::Trailers(_) => ("trailers", true),
+                    };
+                    write!(text, " streamed({part}{})", if end { "!" } else { "" }).unwrap();
                 }
                 Effect::OpenStream | Effect::ResetStream | Effect::RecomputeRoute => {
                     write!(text, " {effect:?}").unwrap();
@@ -371,6 +394,12 @@ fn headers(direction: Direction) -> Headers {
 
 fn immediate() -> Immediate {
     Immediate { status: 403, mutation: None, body: Bytes::new(), grpc_status: None, details: String::new() }
+}
+
+fn status() -> Mutation {
+    let status =
+        SetHeader { name: Bytes::from_static(b":status"), value: Bytes::from_static(b"200"), how: Ok(How::Overwrite) };
+    Mutation { remove: Vec::new(), set: vec![Some(status)] }
 }
 
 fn kind(message: &crate::wire::Message) -> &'static str {

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use super::Timer;
 use crate::Direction;
 
-/// One message timer for each direction.
+/// One message timer for each direction, and one for the parts of a streamed reply.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers {
     armed: [Option<Armed>; 2],
+    reply: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +25,17 @@ impl Timers {
         self.armed[direction as usize] = Some(Armed { at, extended: false });
     }
 
+    /// The next part of a streamed reply is owed.
+    pub(super) fn arm_reply(&mut self, at: Instant) {
+        self.reply = Some(at);
+    }
+
     pub(super) fn stop(&mut self, direction: Direction) {
         self.armed[direction as usize] = None;
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.armed = [None; 2];
+        *self = Self::default();
     }
 
     /// Moves every running deadline that was not moved before; false when there was none.
@@ -41,7 +48,11 @@ impl Timers {
         any
     }
 
-    pub(super) fn earliest(&self) -> Option<(Instant, Direction)> {
-        Direction::BOTH.into_iter().filter_map(|d| self.armed[d as usize].map(|armed| (armed.at, d))).min()
+    pub(super) fn earliest(&self) -> Option<(Instant, Timer)> {
+        let message =
+            |direction| self.armed[direction as usize].map(|armed: Armed| (armed.at, Timer::Message(direction)));
+        let [request, response] = Direction::BOTH.map(message);
+        let reply = self.reply.map(|at| (at, Timer::StreamedReply));
+        [request, response, reply].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use extproc_core::filter::StreamEvent;
 use extproc_proto::body_mutation::Mutation;
 use extproc_proto::processing_response::Response;
+use extproc_proto::streamed_immediate_response::Response as Part;
 use extproc_proto::{
-    BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeaderValue, HeaderValueOption, HeadersResponse,
-    HttpStatus, ImmediateResponse, ProcessingResponse, TrailersResponse,
+    BodyMutation, BodyResponse, CommonResponse, HeaderMap, HeaderMutation, HeaderValue, HeaderValueOption,
+    HeadersResponse, HttpHeaders, HttpStatus, ImmediateResponse, ProcessingResponse, StreamedBodyResponse,
+    StreamedImmediateResponse, TrailersResponse,
 };
 
 use crate::exchange::{Seen, reply};
@@ -89,7 +91,7 @@ pub(crate) fn streamed(body: &'static str, end: bool) -> CommonResponse {
 }
 
 pub(crate) fn piece(body: Bytes, end_of_stream: bool) -> CommonResponse {
-    let piece = extproc_proto::StreamedBodyResponse { body, end_of_stream, ..Default::default() };
+    let piece = StreamedBodyResponse { body, end_of_stream, ..Default::default() };
     CommonResponse {
         body_mutation: Some(BodyMutation { mutation: Some(Mutation::StreamedResponse(piece)) }),
         ..CommonResponse::default()
@@ -109,6 +111,31 @@ pub(crate) fn immediate(status: i32, body: &'static str, headers: Option<HeaderM
         body: Bytes::from_static(body.as_bytes()),
         ..ImmediateResponse::default()
     }))
+}
+
+/// Headers of a streamed reply.
+pub(crate) fn reply_headers(headers: &[(&'static str, &'static str)], end_of_stream: bool) -> StreamEvent {
+    let headers = Some(header_map(headers));
+    reply_part(Part::HeadersResponse(HttpHeaders { headers, end_of_stream, ..HttpHeaders::default() }))
+}
+
+/// A piece of a streamed reply.
+pub(crate) fn reply_body(body: impl Into<Bytes>, end_of_stream: bool) -> StreamEvent {
+    let body = body.into();
+    reply_part(Part::BodyResponse(StreamedBodyResponse { body, end_of_stream, ..StreamedBodyResponse::default() }))
+}
+
+/// Trailers of a streamed reply.
+pub(crate) fn reply_trailers(trailers: &[(&'static str, &'static str)]) -> StreamEvent {
+    reply_part(Part::TrailersResponse(header_map(trailers)))
+}
+
+fn reply_part(part: Part) -> StreamEvent {
+    response(Response::StreamedImmediateResponse(StreamedImmediateResponse { response: Some(part) }))
+}
+
+fn header_map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+    HeaderMap { headers: headers.iter().filter_map(|(name, value)| option(name, value, None).header).collect() }
 }
 
 /// `override_message_timeout`, with an acknowledgement that must be ignored.

@@ -10,14 +10,14 @@ use crate::exchange::{Outcome, Scenario, Seen, chunked, chunked_t, counters, int
 use crate::{Processor, mode, with};
 
 /// One filter for each mode text, each with a processor.
-fn chain(filters: impl IntoIterator<Item = (&'static str, Processor)>) -> Scenario {
+pub(crate) fn chain(filters: impl IntoIterator<Item = (&'static str, Processor)>) -> Scenario {
     let (texts, processors): (Vec<_>, Vec<_>) = filters.into_iter().unzip();
     let options: Vec<Options> = texts.into_iter().map(|text| mode(text).options.remove(0)).collect();
     Scenario { options, processors, ..Scenario::default() }
 }
 
 /// Adds its name to the header `x-path` of everything.
-fn marks(name: &'static str) -> Processor {
+pub(crate) fn marks(name: &'static str) -> Processor {
     Box::new(move |seen: &Seen| {
         let mut common = sets(&[]);
         if let Some(mutation) = &mut common.header_mutation {
@@ -28,7 +28,7 @@ fn marks(name: &'static str) -> Processor {
 }
 
 /// Puts its name behind every body.
-fn signs(name: &'static str) -> Processor {
+pub(crate) fn signs(name: &'static str) -> Processor {
     Box::new(move |seen: &Seen| {
         let signed = [&seen.body[..], name.as_bytes()].concat();
         let common = if seen.kind.ends_with('b') { new_body(signed.into()) } else { CommonResponse::default() };
@@ -40,7 +40,7 @@ fn acks() -> Processor {
     Box::new(ack)
 }
 
-fn report(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn report(outcome: &Outcome) -> Vec<String> {
     let mut lines = vec![format!("D {} | U {}", outcome.d(), outcome.u())];
     for (messages, stats) in outcome.messages.iter().zip(&outcome.stats) {
         lines.push(format!("> {} | {}", messages.join(" "), counters(stats)));

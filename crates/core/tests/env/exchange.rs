@@ -207,7 +207,7 @@ impl Run {
     /// The next thing that happens. The deadline comes first when it is as early as the rest.
     fn step(&mut self) -> bool {
         let client = self.client.front().map(|(at, _)| (*at).max(self.now));
-        let client = client.filter(|_| self.chain.wants(Direction::Request) && !self.cancelled);
+        let client = client.filter(|_| self.chain.wants(Direction::Request));
         let queued = self.queue.keys().next().map(|(at, _)| *at);
         let deadline = self.chain.poll_timeout().map(|(at, ..)| at);
         let Some(next) = [client, queued, deadline].into_iter().flatten().min() else {

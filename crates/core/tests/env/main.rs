@@ -23,6 +23,7 @@ mod profiles;
 mod replace;
 mod routes;
 mod streamed;
+mod streamed_reply;
 mod timeouts;
 
 use exchange::{Outcome, Processor, Scenario};

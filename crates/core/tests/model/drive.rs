@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
+use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
 use extproc_core::headers::{Name, Value};
 use extproc_core::{Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
 use extproc_proto::processing_request::Request;
@@ -145,8 +145,10 @@ impl Play {
             effects.push(format!("{effect:?}"));
         }
         let since = |at: Instant| u64::try_from(at.duration_since(self.start).as_millis()).unwrap();
-        let deadline =
-            self.chain.poll_timeout().map(|(at, _, extproc_core::filter::Timer::Message(it))| (since(at), it));
+        let deadline = self.chain.poll_timeout().map(|(at, _, timer)| match timer {
+            Timer::Message(it) => (since(at), it),
+            Timer::StreamedReply => panic!("no processor here streams a reply"),
+        });
         let filter = Seen {
             effects,
             sent: filter.0,

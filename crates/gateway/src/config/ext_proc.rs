@@ -34,6 +34,9 @@ pub struct ExtProc {
     /// The longest timeout that the processor may ask for.
     #[serde(default, alias = "maxMessageTimeout", skip_serializing_if = "Option::is_none")]
     pub max_message_timeout: Option<At<Time>>,
+    /// How long the processor may pause in a reply that it streams. Not part of Envoy's message.
+    #[serde(default, alias = "streamedReplyTimeout", skip_serializing_if = "Option::is_none")]
+    pub streamed_reply_timeout: Option<At<Time>>,
     /// Go on without the processor when it fails.
     #[serde(default, alias = "failureModeAllow", skip_serializing_if = "Option::is_none")]
     pub failure_mode_allow: Option<At<bool>>,
@@ -212,6 +215,7 @@ impl ExtProc {
         set(&mut options.name, self.name.as_ref().map(|it| it.value.clone()));
         set(&mut options.message_timeout, self.message_timeout.map(|it| it.0));
         set(&mut options.max_message_timeout, self.max_message_timeout.map(|it| it.0));
+        set(&mut options.streamed_reply_timeout, self.streamed_reply_timeout.map(|it| it.0));
         set(&mut options.failure_mode_allow, self.failure_mode_allow.map(|it| it.value));
         set(&mut options.status_on_error, self.status_on_error.map(|it| it.0));
         set(&mut options.disable_immediate_response, self.disable_immediate_response.map(|it| it.value));
@@ -260,6 +264,7 @@ impl ExtProc {
             processing_mode: Some(ProcessingMode::from(options.processing_mode)),
             message_timeout: Some(Time(options.message_timeout).into()),
             max_message_timeout: Some(Time(options.max_message_timeout).into()),
+            streamed_reply_timeout: Some(Time(options.streamed_reply_timeout).into()),
             failure_mode_allow: Some(options.failure_mode_allow.into()),
             status_on_error: Some(Status(options.status_on_error).into()),
             disable_immediate_response: Some(options.disable_immediate_response.into()),
@@ -316,6 +321,10 @@ impl ExtProc {
                 position(self.max_message_timeout),
                 Options { max_message_timeout: options.max_message_timeout, ..default() },
             ),
+            (
+                position(self.streamed_reply_timeout),
+                Options { streamed_reply_timeout: options.streamed_reply_timeout, ..default() },
+            ),
             (position(self.status_on_error), Options { status_on_error: options.status_on_error, ..default() }),
             (mode.and_then(|it| position(it.request_body_mode)), Options { processing_mode: request, ..default() }),
             (mode.and_then(|it| position(it.response_body_mode)), Options { processing_mode: response, ..default() }),
@@ -347,8 +356,8 @@ fn set<T>(target: &mut T, value: Option<T>) {
 macro_rules! with_keys {
     ($macro:ident) => {
         $macro! {
-            [processor disabled processing_mode message_timeout max_message_timeout failure_mode_allow
-             status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
+            [processor disabled processing_mode message_timeout max_message_timeout streamed_reply_timeout
+             failure_mode_allow status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
              allow_content_length_header mutation_rules forward_rules metadata_options
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix

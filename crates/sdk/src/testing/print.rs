@@ -33,6 +33,9 @@ pub(super) fn event(event: &Event, numbered: bool) -> Option<String> {
         Event::Timeout(filter, Timer::Message(direction)) => {
             (*filter, format!("-- timeout: no answer for the {}", side(*direction)))
         }
+        Event::Timeout(filter, Timer::StreamedReply) => {
+            (*filter, "-- timeout: the streamed reply does not go on".to_owned())
+        }
         Event::Effect(Effect::ResetStream(filter)) => (*filter, "-- stream reset".to_owned()),
         Event::Effect(Effect::OpenStream(_)) | Event::Came(..) | Event::Went(..) => return None,
         Event::Effect(Effect::RecomputeRoute) => return Some("-- route cleared".to_owned()),

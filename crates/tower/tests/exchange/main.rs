@@ -11,3 +11,4 @@ mod bodies;
 mod connections;
 mod faults;
 mod headers;
+mod streamed_reply;

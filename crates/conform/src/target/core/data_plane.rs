@@ -180,10 +180,9 @@ impl<'a> DataPlane<'a> {
             Effect::RecomputeRoute => self.reroute = true,
             Effect::CancelUpstream => {
                 self.cancelled = true;
-                for direction in Direction::BOTH {
-                    self.agenda.drop_parts(direction);
-                    self.waiting[direction as usize].clear();
-                }
+                // The request is fed on as far as it is wanted: a processor that streams a reply may read it.
+                self.agenda.drop_parts(Direction::Response);
+                self.waiting[Direction::Response as usize].clear();
             }
             Effect::ResetDownstream => {
                 self.client.end = End::Cut;

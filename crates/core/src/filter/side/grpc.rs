@@ -80,6 +80,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => Box::new(held.headers.as_ref().map(Messages::new).unwrap_or_default()),
@@ -200,6 +201,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => {}
@@ -246,6 +248,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(_) => true,

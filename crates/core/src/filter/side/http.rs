@@ -87,6 +87,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Done
             | Phase::Cut(_) => debug_assert!(false, "headers come first"),
         }
@@ -111,6 +112,7 @@ impl Side {
                 duplex.sent = true;
                 cx.tell_body(self.direction, data, end);
             }
+            Phase::Replying => cx.tell_body(self.direction, data, end),
             Phase::GrpcHeaders(..) | Phase::Grpc(_) => return self.on_messages(cx, data, end),
             Phase::Headers(held) if self.mode.early => {
                 let (held, mut chunks) = (std::mem::take(held), Chunks::default());
@@ -186,6 +188,7 @@ impl Side {
                 cx.tell(wire::trailers_message(self.direction, &trailers, cx.config));
                 duplex.trailers = Some(trailers);
             }
+            Phase::Replying => cx.tell(wire::trailers_message(self.direction, &trailers, cx.config)),
             Phase::Discard => self.phase = Phase::Done,
             Phase::Collect(held) => {
                 let mut held = std::mem::take(held);

@@ -98,6 +98,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Bodies(_) | Unanswered::Trailers) => {
@@ -171,6 +172,7 @@ impl Side {
             | Phase::Trailers(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Early(_) | Unanswered::Trailers) => {
@@ -234,6 +236,7 @@ impl Side {
             | Phase::Chunks(_)
             | Phase::Replaced
             | Phase::Discard
+            | Phase::Replying
             | Phase::Pass
             | Phase::Done
             | Phase::Cut(Unanswered::Nothing | Unanswered::Headers | Unanswered::Early(_) | Unanswered::Bodies(_)) => {
