@@ -22,7 +22,8 @@ use crate::{peer, value};
 #[command(
     after_help = "Examples:\n  extproc call 127.0.0.1:50051 -X PUT -H 'x-tenant-id: acme' -d '{\"hello\":\"hi\"}' \
                   --mode buffered /something\n  extproc call 127.0.0.1:50051 -d hello --all-modes --chunk 1,3,rest /\n  \
-                  extproc call unix:/run/extproc.sock -d hello --mode streamed --step"
+                  extproc call unix:/run/extproc.sock -d hello --mode streamed --step\n  extproc call 127.0.0.1:50051 \
+                  --mode grpc --message hello --response-message hi /pkg.Greeter/Hello"
 )]
 pub(crate) struct Args {
     /// The processor: HOST:PORT or unix:PATH
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     /// Request body; @FILE reads it from a file
     #[arg(short = 'd', long = "data", value_name = "BODY")]
     data: Option<String>,
+    /// gRPC message of the request's body, @FILE reads it from a file; may be repeated. Puts it in a frame, and sets
+    /// POST and the content type application/grpc unless they are given
+    #[arg(long = "message", value_name = "MESSAGE", conflicts_with = "data")]
+    messages: Vec<String>,
     /// Request trailer; may be repeated. Sends trailers to the processor
     #[arg(long = "trailer", value_name = "NAME: VALUE")]
     trailers: Vec<String>,
@@ -52,6 +57,9 @@ pub(crate) struct Args {
     /// Body of the upstream's response; @FILE reads it from a file, "" means none
     #[arg(long, value_name = "BODY", default_value = "Hello")]
     response_data: String,
+    /// gRPC message of the response's body, as --message
+    #[arg(long = "response-message", value_name = "MESSAGE", conflicts_with = "response_data")]
+    response_messages: Vec<String>,
     /// Trailer of the upstream's response; may be repeated. Sends trailers to the processor
     #[arg(long = "response-trailer", value_name = "NAME: VALUE")]
     response_trailers: Vec<String>,
@@ -91,9 +99,9 @@ pub(crate) struct Args {
     /// Metadata of the gRPC stream; may be repeated
     #[arg(long = "grpc-metadata", value_name = "NAME: VALUE")]
     grpc_metadata: Vec<String>,
-    /// Whose reading of the protocol is followed
-    #[arg(long, value_enum, default_value = "envoy")]
-    profile: ProfileName,
+    /// Whose reading of the protocol is followed [default: envoy; grpc with a body mode grpc, which Envoy does not have]
+    #[arg(long, value_enum)]
+    profile: Option<ProfileName>,
     /// How long the processor may take for one answer, as 200ms or 1.5s
     #[arg(long, default_value = "200ms", value_parser = peer::duration)]
     timeout: Duration,
@@ -204,7 +212,9 @@ impl Chunks {
 impl Args {
     /// The filter; `mode` takes the place of what the flags say.
     pub(super) fn config(&self, mode: Option<BodyMode>) -> Result<Config, extproc_core::ConfigError> {
-        let usual = Options::of(self.profile.into());
+        let grpc = [self.mode, self.request_mode, self.response_mode].iter().any(|it| matches!(it, Some(Mode::Grpc)));
+        let profile = self.profile.unwrap_or(if grpc { ProfileName::Grpc } else { ProfileName::Envoy });
+        let usual = Options::of(profile.into());
         let body = |own: Option<Mode>, usual| mode.or_else(|| own.or(self.mode).map(BodyMode::from)).unwrap_or(usual);
         let request_body = body(self.request_mode, usual.processing_mode.request_body);
         let response_body = body(self.response_mode, usual.processing_mode.response_body);
@@ -216,7 +226,9 @@ impl Args {
             request_body,
             response_body,
             request_trailers: !self.trailers.is_empty() || ends(request_body),
-            response_trailers: !self.response_trailers.is_empty() || ends(response_body),
+            response_trailers: !self.response_trailers.is_empty()
+                || ends(response_body)
+                || response_body == BodyMode::Grpc,
         };
         Config::new(Options {
             processing_mode,
@@ -259,15 +271,27 @@ impl Args {
     }
 
     fn request(&self) -> anyhow::Result<Plan> {
-        let body = self.data.as_deref().map(body).transpose()?.unwrap_or_default();
-        let usual = if self.data.is_some() { "POST" } else { "GET" };
+        let data = self.data.as_deref().map(body).transpose()?.unwrap_or_default();
+        let usual = if self.data.is_some() || !self.messages.is_empty() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(usual);
-        exchange::request(method, &self.url, &self.headers, body, &self.trailers)
+        let plan = exchange::request(method, &self.url, &self.headers, data, &self.trailers)?;
+        framed(plan, &self.messages)
     }
 
     fn response(&self) -> anyhow::Result<Plan> {
-        exchange::response(self.status, &self.response_headers, body(&self.response_data)?, &self.response_trailers)
+        let data = if self.response_messages.is_empty() { body(&self.response_data)? } else { Bytes::new() };
+        let plan = exchange::response(self.status, &self.response_headers, data, &self.response_trailers)?;
+        framed(plan, &self.response_messages)
     }
+}
+
+/// The plan with gRPC messages for a body, if there are any.
+fn framed(plan: Plan, messages: &[String]) -> anyhow::Result<Plan> {
+    if messages.is_empty() {
+        return Ok(plan);
+    }
+    let messages = messages.iter().map(|message| body(message)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(plan.messages(messages))
 }
 
 fn body(text: &str) -> anyhow::Result<Bytes> {

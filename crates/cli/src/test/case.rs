@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use extproc::testing::Exchange;
-use extproc_core::{BodyMode, Options};
+use extproc_core::{BodyMode, Options, Profile};
 use tonic::metadata::MetadataMap;
 
 use super::matcher::Matcher;
@@ -41,6 +41,8 @@ pub(super) struct Modes {
 #[derive(Clone, Debug, Default)]
 pub(super) struct DataPlane {
     pub(super) options: Options,
+    /// Unless the case says so, it follows from the body modes.
+    pub(super) profile: Option<Profile>,
     /// Unless the case says so, the command line decides.
     pub(super) message_timeout: Option<Duration>,
     /// Unless the case says so, trailers are sent when there are any, or the mode needs them.

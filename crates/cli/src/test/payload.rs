@@ -6,22 +6,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use extproc::testing::Plan;
+
 use super::decode::{number, text};
 use super::json;
 use super::yaml::{Node, Value};
 
 /// The tags that make bytes, and what they take.
-pub(super) const TAGS: [&str; 5] = ["hex", "base64", "file", "size", "json"];
+pub(super) const TAGS: [&str; 6] = ["hex", "base64", "file", "size", "json", "messages"];
 
 /// The most that `!size` makes.
 const MOST: usize = 64 << 20;
 
-/// Text stands for itself; `!hex`, `!base64`, `!file` (relative to `dir`), `!size` (so many letters `x`) and `!json` make
-/// other bytes.
+/// Text stands for itself; `!hex`, `!base64`, `!file` (relative to `dir`), `!size` (so many letters `x`), `!json` and
+/// `!messages` (gRPC messages in their frames) make other bytes.
 pub(super) fn read(node: &Node, dir: &Path) -> Result<Bytes, String> {
     let Some(tag) = node.tag.as_deref() else { return Ok(text(node)?.to_owned().into()) };
     if tag == "json" {
         return Ok(json::plain(node)?.to_string().into());
+    }
+    if tag == "messages" {
+        let Value::List(items) = &node.value else {
+            return Err(format!("`!messages` takes a list of messages, not {}", node.kind()));
+        };
+        let messages = items.iter().map(|item| read(item, dir)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(Plan::response(200).messages(messages).whole_body().clone());
     }
     let Value::Scalar { text: word, .. } = &node.value else {
         return Err(format!("`!{tag}` takes a single value, not {}", node.kind()));
@@ -71,6 +80,7 @@ mod tests {
             ("!hex 'ff 00'", b"\xff\x00"),
             ("!base64 aGk=", b"hi"),
             ("!size 3", b"xxx"),
+            ("!messages [a, !hex '00 01', !size 0]", b"\0\0\0\0\x01a\0\0\0\0\x02\0\x01\0\0\0\0\0"),
             ("!json {b: [1, true, 'x'], a: null}", br#"{"a":null,"b":[1,true,"x"]}"#),
         ] {
             assert_eq!(read_one(text).as_deref(), Ok(bytes), "{text}");
@@ -83,6 +93,7 @@ mod tests {
             ("!size 1000000000", "64 MiB"),
             ("!hexx 00", "did you mean `hex`"),
             ("[a]", "a list"),
+            ("!messages a", "a list of messages"),
         ] {
             let error = read_one(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use extproc_core::{BodyMode, Config, Options};
+use extproc_core::{BodyMode, Config, Options, Profile};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -193,11 +193,15 @@ fn config(case: &Case, mode: Modes, timeout: Duration) -> Result<Config, extproc
     let given = &case.data_plane;
     let mut options = Options { message_timeout: given.message_timeout.unwrap_or(timeout), ..given.options.clone() };
     let duplex = |mode| matches!(mode, BodyMode::FullDuplexStreamed);
+    if given.profile.is_none() && [mode.request, mode.response].contains(&BodyMode::Grpc) {
+        // Envoy does not have the mode.
+        options.profile = Profile::Grpc;
+    }
     let send = &mut options.processing_mode;
     (send.request_body, send.response_body) = (mode.request, mode.response);
     let there = case.exchange.request.has_trailers() || duplex(mode.request);
     send.request_trailers = given.request_trailers.unwrap_or(there);
-    let there = case.exchange.response.has_trailers() || duplex(mode.response);
+    let there = case.exchange.response.has_trailers() || duplex(mode.response) || mode.response == BodyMode::Grpc;
     send.response_trailers = given.response_trailers.unwrap_or(there);
     Config::new(options)
 }

@@ -10,6 +10,7 @@ mod cases;
 mod conform;
 mod echo;
 mod gateway;
+mod grpc;
 mod mistakes;
 mod print_config;
 mod serve;

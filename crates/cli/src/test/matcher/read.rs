@@ -34,9 +34,9 @@ impl Names {
 }
 
 /// Every tag, in the order of the document.
-pub(in super::super) const TAGS: [&str; 19] = [
+pub(in super::super) const TAGS: [&str; 20] = [
     "absent", "present", "regex", "contains", "json", "count", "size", "first", "any", "all", "not", "and", "iso8601",
-    "int", "capture", "same", "hex", "base64", "file",
+    "int", "capture", "same", "hex", "base64", "file", "messages",
 ];
 
 /// A matcher of bytes. Problems are noted, and give nothing.
@@ -97,7 +97,7 @@ impl Reader<'_> {
                 self.names.used.push((name.clone(), node.at));
                 Form::Same(name)
             }
-            "hex" | "base64" | "file" => Form::Exact(payload::read(node, self.dir)?),
+            "hex" | "base64" | "file" | "messages" => Form::Exact(payload::read(node, self.dir)?),
             "json" => return self.fields(&bare),
             "first" => return Ok(self.inner(&bare, self.once).map(|inner| Form::First(Box::new(inner)))),
             "any" => return Ok(self.inner(&bare, false).map(|inner| Form::Any(Box::new(inner)))),

@@ -61,5 +61,5 @@ pub(super) fn read(node: Option<Node>, problems: &mut Problems) -> DataPlane {
     if let Err(error) = extproc_core::Config::new(options.clone()) {
         problems.push(at, error.to_string());
     }
-    DataPlane { options, message_timeout, request_trailers, response_trailers }
+    DataPlane { options, profile, message_timeout, request_trailers, response_trailers }
 }
