@@ -58,6 +58,11 @@ pub struct Options {
     pub grpc_window: u32,
     /// Whether the windows of GRPC bodies hold. Default: once the processor gives a sign of them.
     pub grpc_flow_control: FlowControl,
+    /// How much of a FULL_DUPLEX_STREAMED or GRPC body is kept after it was sent, in bytes for each direction, so that
+    /// `failure_mode_allow` can pass the original on as long as nothing of the processor's has gone on. A body that is
+    /// longer is not kept, and its exchange fails closed. With it, the profiles `Agentgateway` and `Grpc` open also when the
+    /// processor had body. Default 0: nothing is kept, as in Envoy.
+    pub replay_buffer: usize,
     /// How much of a body one side may hold. Default 1 MiB.
     pub buffer_limit: usize,
     /// The most entries a header map may have after a mutation, and operations one mutation may have. Default 100.
@@ -116,6 +121,7 @@ impl Default for Options {
             max_grpc_message: 4 << 20,
             grpc_window: 65_536,
             grpc_flow_control: FlowControl::Auto,
+            replay_buffer: 0,
             buffer_limit: 1 << 20,
             max_headers: 100,
             max_header_bytes: 60 << 10,

@@ -14,7 +14,7 @@
 //! * Empty header names are invalid, `:method` and `:path` values that HTTP does not allow are refused, and pseudo
 //!   headers that a map's kind does not know are not forwarded.
 //! * FULL_DUPLEX_STREAMED never loses body unseen: a processor that ends its stream OK while it still has body fails
-//!   the exchange, where Envoy goes on without that body. It ends a body that has trailers by answering those; if it
+//!   the exchange, where Envoy goes on without that body, unless `replay_buffer` has a copy. It ends a body that has trailers by answering those; if it
 //!   says that the body ends instead, the trailers follow as they came, where Envoy's request never ends. Fail-open is
 //!   off only while the processor has body, not for the rest of the exchange.
 //! * A mode override to a mode that may change the length of a body that is still to come drops `content-length` as
@@ -34,6 +34,7 @@ mod metadata;
 mod mode;
 mod order;
 mod out;
+mod replay;
 mod side;
 mod streamed_reply;
 #[cfg(test)]
@@ -165,7 +166,7 @@ impl Filter {
                 } else if self.request.is_away() || self.response.is_away() {
                     self.fail(Cause::BodyLost);
                 } else {
-                    self.bypass();
+                    self.go_on_without();
                 }
             }
             (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(Cause::Grpc(status)),
@@ -367,6 +368,13 @@ impl Filter {
         if self.link.stream == Stream::Open && self.request.is_settled() && self.response.is_settled() {
             self.link.close();
         }
+    }
+
+    /// Processing is over as if it had never begun, as far as it has not gone on: everything passes.
+    fn go_on_without(&mut self) {
+        self.request.restore();
+        self.response.restore();
+        self.bypass();
     }
 
     /// Processing is over: everything passes.

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use super::grpc::FrameError;
 use super::link::Cx;
+use super::replay::Lost;
+use super::side::Side;
 use super::{Effect, Filter, GrpcStatus};
 use crate::headers::{Headers, Name, Value};
 use crate::mutation::{Part, Scope};
@@ -55,9 +57,9 @@ impl Filter {
             // What a body has broken cannot be taken back.
             && !self.request.out.is_broken()
             && !self.response.out.is_broken()
-            && profile.may_open(!self.response.is_untouched(), self.link.body_sent);
+            && profile.may_open(!self.response.is_untouched(), self.link.body_sent && options.replay_buffer == 0);
         let stats = &mut self.link.stats;
-        let (opens, status, details) = match &cause {
+        let (opens, status, mut details) = match &cause {
             Cause::Overflow(direction) => return self.overflow(*direction),
             Cause::Framing(direction, error) => return self.bad_framing(*direction, *error),
             Cause::BodyLost => {
@@ -95,6 +97,9 @@ impl Filter {
                 (may_open, profile.error_status(options.status_on_error), details)
             }
         };
+        if !opens && let Some(why) = self.why_no_copy(&cause) {
+            details = format!("{details}:_{why}");
+        }
         match &cause {
             Cause::Grpc(_) => self.link.lose(opens),
             Cause::EndedEarly | Cause::EndedUndrained | Cause::ReplyUnfinished => self.link.lose(true),
@@ -104,7 +109,7 @@ impl Filter {
         }
         if opens {
             self.link.stats.failure_mode_allowed += 1;
-            self.bypass();
+            self.go_on_without();
         } else {
             self.link.stats.immediate_responses_sent += 1;
             let violation = if let Cause::Violation(violation) = cause { Some(violation) } else { None };
@@ -113,6 +118,27 @@ impl Filter {
             let reply = LocalReply::with_headers(kind, status, grpc_status, Headers::new(), body, &details);
             self.reply_locally(reply, false);
         }
+    }
+
+    /// Why `replay_buffer` does not help, if it should.
+    fn why_no_copy(&self, cause: &Cause) -> Option<&'static str> {
+        let options = self.config.options();
+        let helps = match cause {
+            Cause::BodyLost => true,
+            Cause::Violation(it) if !it.is_spurious() && !options.profile.opens_on_bad_content() => false,
+            Cause::Violation(_) | Cause::Timeout | Cause::Grpc(_) | Cause::EndedEarly | Cause::EndedUndrained => {
+                options.failure_mode_allow
+            }
+            Cause::Overflow(_) | Cause::Framing(..) | Cause::ReplyUnfinished => false,
+        };
+        if options.replay_buffer == 0 || !helps {
+            return None;
+        }
+        let lost = [&self.request, &self.response].into_iter().find_map(Side::lost)?;
+        Some(match lost {
+            Lost::TooMuch => "more_body_was_sent_than_replay_buffer",
+            Lost::Released => "body_of_the_processor_has_gone_on",
+        })
     }
 
     /// An overflow is not the processor's fault: the 413 for a request is processed as an upstream's response would

@@ -12,6 +12,7 @@ pub(super) use self::frames::{FrameError, Message};
 pub(crate) use self::windows::Windows;
 use super::link::Cx;
 use super::out::Out;
+use super::replay::{Lost, Replay};
 use crate::{Direction, Headers, wire};
 
 /// A GRPC body: what has not been sent, and what was.
@@ -25,8 +26,10 @@ pub(super) struct Messages {
     ended: bool,
     /// They came after it.
     pub(super) trailers: Option<Headers>,
-    /// A message was sent. It is not here any more, and no answer says to which message it belongs.
+    /// A message was sent. No answer says to which message it belongs.
     sent: bool,
+    /// What was sent.
+    replay: Replay<Message>,
     /// The processor was told that there are no more messages.
     pub(super) end_sent: bool,
     /// The trailers were sent.
@@ -81,6 +84,7 @@ impl Messages {
             // The end of a response is in its trailers.
             let end = last && direction == Direction::Request;
             self.end_sent |= end;
+            self.replay.keep(message.framed_len(), cx.config.options().replay_buffer, || message.clone());
             cx.tell_message(direction, message, end);
         }
         if !self.ended || self.end_sent {
@@ -113,9 +117,22 @@ impl Messages {
         self.trailers
     }
 
-    /// Whether the processor has messages that only it can give back.
-    pub(super) const fn is_away(&self) -> bool {
-        self.sent
+    /// Why only the processor can give back messages that it has.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        self.replay.lost().filter(|_| self.sent)
+    }
+
+    /// A message of the processor goes on, or its end.
+    pub(super) fn release_replay(&mut self) {
+        self.replay.release();
+    }
+
+    /// Takes back what was sent, if all of it is here.
+    pub(super) fn restore(&mut self) {
+        for message in self.replay.take().into_iter().rev() {
+            self.bytes += message.body.len();
+            self.waiting.push_front(message);
+        }
     }
 
     /// Whether nothing more should be read.

@@ -5,12 +5,15 @@ mod http;
 mod reply;
 mod streamed_reply;
 
+use bytes::Bytes;
+
 pub(super) use self::streamed_reply::BeginReply;
 use super::grpc::Messages;
 use super::held::{Chunks, Held, Partial};
 use super::link::Cx;
 use super::order::Order;
 use super::out::Out;
+use super::replay::{Lost, Replay};
 use crate::mutation::{Part, Scope};
 use crate::{BodyMode, Config, Direction, Headers, Options, ProcessingMode, wire};
 
@@ -22,6 +25,8 @@ pub(super) struct Side {
     mode: Mode,
     pub(super) phase: Phase,
     pub(super) out: Out,
+    /// FULL_DUPLEX_STREAMED: what was sent. GRPC has its own.
+    replay: Replay<Bytes>,
     /// Above the limit, and not yet below half of it again.
     full: bool,
     /// The processor wants no messages of this direction, which has not begun.
@@ -159,6 +164,7 @@ impl Side {
             mode,
             phase: Phase::Start,
             out: Out::default(),
+            replay: Replay::default(),
             full: false,
             drain_wanted: false,
         }
@@ -183,7 +189,9 @@ impl Side {
                 self.mode.whole_if_there = mode.whole_if_there;
                 if duplex && held.has_data {
                     let end = ended && held.trailers.is_none();
-                    cx.tell_body(self.direction, held.give_body(), end);
+                    let (body, limit) = (held.give_body(), cx.config.options().replay_buffer);
+                    self.replay.keep(body.len(), limit, || body.clone());
+                    cx.tell_body(self.direction, body, end);
                 }
                 if let Some(trailers) = held.trailers.as_ref().filter(|_| duplex) {
                     cx.tell(wire::trailers_message(self.direction, trailers, cx.config));
@@ -252,6 +260,7 @@ impl Side {
                 partial.rest.release(&mut self.out);
             }
             Phase::Chunks(chunks) => chunks.release(&mut self.out),
+            // What it has is lost, or was put back before.
             Phase::Duplex(Duplex { trailers, .. }) => {
                 if let Some(trailers) = trailers {
                     self.out.trailers(trailers);
@@ -274,6 +283,7 @@ impl Side {
     /// Drops everything: nothing goes in or out any more.
     pub(super) fn cut(&mut self) {
         self.out.clear();
+        self.replay.take();
         self.phase = Phase::Cut(match &self.phase {
             Phase::Headers(_) if self.mode.body == BodyMode::FullDuplexStreamed => Unanswered::Duplex,
             Phase::Duplex(_) | Phase::GrpcHeaders(..) | Phase::Grpc(_) => Unanswered::Duplex,
@@ -296,10 +306,46 @@ impl Side {
 
     /// Whether the processor has body that only it can give back.
     pub(super) fn is_away(&self) -> bool {
+        self.lost().is_some()
+    }
+
+    /// Why only the processor can give back body that it has.
+    pub(super) fn lost(&self) -> Option<Lost> {
         match &self.phase {
-            Phase::Headers(held) => self.mode.body == BodyMode::FullDuplexStreamed && held.has_data,
-            Phase::Duplex(duplex) => duplex.sent,
-            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.is_away(),
+            Phase::Headers(held) if self.mode.body == BodyMode::FullDuplexStreamed && held.has_data => {
+                self.replay.lost()
+            }
+            Phase::Duplex(duplex) if duplex.sent => self.replay.lost(),
+            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.lost(),
+            Phase::Start
+            | Phase::Headers(_)
+            | Phase::Early(..)
+            | Phase::Idle
+            | Phase::Collect(_)
+            | Phase::Whole(_)
+            | Phase::Partial(_)
+            | Phase::Chunks(_)
+            | Phase::Duplex(_)
+            | Phase::Trailers(_)
+            | Phase::Replaced
+            | Phase::Discard
+            | Phase::Replying
+            | Phase::Pass
+            | Phase::Done
+            | Phase::Cut(_) => None,
+        }
+    }
+
+    /// Takes back what the processor was given, if all of it is here. It goes on with the next [`Side::bypass`].
+    pub(super) fn restore(&mut self) {
+        match &mut self.phase {
+            Phase::Headers(held) => self.replay.take().into_iter().for_each(|piece| held.push(piece)),
+            Phase::Duplex(Duplex { trailers, .. }) => {
+                let mut held = trailers.take().map_or_else(Held::default, Held::of_trailers);
+                self.replay.take().into_iter().for_each(|piece| held.push(piece));
+                self.phase = Phase::Collect(held);
+            }
+            Phase::GrpcHeaders(_, messages) | Phase::Grpc(messages) => messages.restore(),
             Phase::Start
             | Phase::Early(..)
             | Phase::Idle
@@ -313,7 +359,7 @@ impl Side {
             | Phase::Replying
             | Phase::Pass
             | Phase::Done
-            | Phase::Cut(_) => false,
+            | Phase::Cut(_) => {}
         }
     }
 

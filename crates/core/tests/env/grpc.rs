@@ -23,7 +23,7 @@ fn marked(flag: u8, text: &str) -> Vec<u8> {
     [&[flag], &len[..], text.as_bytes()].concat()
 }
 
-fn frames(texts: &[&str]) -> Vec<u8> {
+pub(crate) fn frames(texts: &[&str]) -> Vec<u8> {
     texts.iter().flat_map(|text| frame(text)).collect()
 }
 
@@ -43,7 +43,7 @@ fn call_with(body: &[u8], cut: usize, more: &[(&'static str, &'static str)]) -> 
     parts
 }
 
-fn call(messages: &[&str]) -> Vec<(u64, HttpEvent)> {
+pub(crate) fn call(messages: &[&str]) -> Vec<(u64, HttpEvent)> {
     call_with(&frames(messages), 7, &[])
 }
 

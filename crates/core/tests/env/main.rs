@@ -21,6 +21,7 @@ mod mutations;
 mod partial;
 mod profiles;
 mod replace;
+mod replay;
 mod routes;
 mod streamed;
 mod streamed_reply;

@@ -42,7 +42,7 @@ fn with_mode(event: StreamEvent, text: &str) -> StreamEvent {
     reply(ProcessingResponse { mode_override: Some(override_of(text)), ..*message })
 }
 
-fn alone(text: &str) -> StreamEvent {
+pub(crate) fn alone(text: &str) -> StreamEvent {
     reply(ProcessingResponse { mode_override: Some(override_of(text)), ..ProcessingResponse::default() })
 }
 

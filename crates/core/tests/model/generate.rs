@@ -169,6 +169,7 @@ fn options(rng: &mut Rng) -> Options {
             disallowed: if rng.percent(8) { vec![matcher(NamePattern::Exact("x-a".to_owned()))] } else { Vec::new() },
         },
         route_cache_action: rng.pick(&[RouteCacheAction::Default, RouteCacheAction::Clear, RouteCacheAction::Retain]),
+        replay_buffer: rng.pick(&[0, 0, 20, 1_000]),
         buffer_limit: if rng.percent(50) { 1 + rng.below(40) } else { 1 << 20 },
         max_headers: if rng.percent(6) { 6 } else { 100 },
         ..Options::default()

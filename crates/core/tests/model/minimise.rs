@@ -116,7 +116,7 @@ fn common(reply: &mut extproc_proto::ProcessingResponse) -> Option<&mut extproc_
 
 fn plainer_options(script: &mut Script, fails: &dyn Fn(&Script) -> bool) {
     type Change = fn(&mut Options);
-    let changes: [Change; 17] = [
+    let changes: [Change; 18] = [
         |it| it.profile = extproc_core::Profile::Envoy,
         |it| it.allow_mode_override = false,
         |it| it.allowed_override_modes.clear(),
@@ -124,6 +124,7 @@ fn plainer_options(script: &mut Script, fails: &dyn Fn(&Script) -> bool) {
         |it| it.mutation_rules = <_>::default(),
         |it| it.forward_rules = <_>::default(),
         |it| it.buffer_limit = 1 << 20,
+        |it| it.replay_buffer = 0,
         |it| it.max_headers = 100,
         |it| it.allow_content_length_header = false,
         |it| it.send_body_without_waiting_for_header_response = false,

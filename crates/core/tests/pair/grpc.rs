@@ -321,11 +321,15 @@ fn drains_are_not_noticed() {
 #[test]
 fn failures_lose_and_double_nothing() {
     exchanges(10_000, |rng| {
-        let (case, _) = calls(rng);
+        let (mut case, _) = calls(rng);
         let mut players =
             players(&case, rng, Change::Keep, &[Drain::Never, Drain::Requests, Drain::Responses, Drain::Legacy]);
         for player in &mut players {
             player.fails_at = Some(player.rng.below(8));
+        }
+        for options in &mut case.filters {
+            options.failure_mode_allow |= rng.percent(50);
+            options.replay_buffer = rng.pick(&[0, 40, 1 << 20]);
         }
         let outcome = run(&case, case.pair(boxed(&players)), false)?;
         let check = || {

@@ -9,7 +9,7 @@ use super::error::Problems;
 use super::forward_rules::ForwardRules;
 use super::metadata::MetadataOptions;
 use super::processor::ProcessorRef;
-use super::scalar::{Pattern, Status, Time, words};
+use super::scalar::{Pattern, Size, Status, Time, words};
 
 /// How one external processor is used. What is absent is inherited from an outer entry of the same name, or Envoy's
 /// default.
@@ -58,6 +58,9 @@ pub struct ExtProc {
     /// Keep `content-length` and let the processor set it.
     #[serde(default, alias = "allowContentLengthHeader", skip_serializing_if = "Option::is_none")]
     pub allow_content_length_header: Option<At<bool>>,
+    /// How much of a streamed body is kept for `failure_mode_allow`. Not part of Envoy's message.
+    #[serde(default, alias = "replayBuffer", skip_serializing_if = "Option::is_none")]
+    pub replay_buffer: Option<At<Size>>,
     /// What the processor may change. Overridden as a whole.
     #[serde(default, alias = "mutationRules", skip_serializing_if = "Option::is_none")]
     pub mutation_rules: Option<MutationRules>,
@@ -100,8 +103,6 @@ pub struct ExtProc {
     emit_client_span: Unsupported,
     #[serde(default, skip_serializing)]
     when: Unsupported,
-    #[serde(default, alias = "replayBuffer", skip_serializing)]
-    replay_buffer: Unsupported,
 }
 
 /// Envoy's `ProcessingMode`. What is absent has Envoy's default.
@@ -227,6 +228,7 @@ impl ExtProc {
             self.send_body_without_waiting_for_header_response.map(|it| it.value),
         );
         set(&mut options.allow_content_length_header, self.allow_content_length_header.map(|it| it.value));
+        set(&mut options.replay_buffer, self.replay_buffer.map(|it| it.0));
         options.route_cache_action = self.route_cache_action(&mut problems);
         if let Some(mode) = &self.processing_mode {
             options.processing_mode = mode.resolved(&mut problems);
@@ -276,6 +278,7 @@ impl ExtProc {
                 options.send_body_without_waiting_for_header_response.into(),
             ),
             allow_content_length_header: Some(options.allow_content_length_header.into()),
+            replay_buffer: Some(Size(options.replay_buffer).into()),
             forward_rules: Some(ForwardRules::from(&options.forward_rules)),
             metadata_options: Some(MetadataOptions::from(&options.metadata_options)),
             mutation_rules: Some(MutationRules {
@@ -358,12 +361,12 @@ macro_rules! with_keys {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout streamed_reply_timeout
              failure_mode_allow status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
-             allow_content_length_header mutation_rules forward_rules metadata_options
+             allow_content_length_header replay_buffer mutation_rules forward_rules metadata_options
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix
              filter_metadata grpc_initial_metadata
              observability_mode deferred_close_timeout
-             on_processing_response processing_request_modifier emit_client_span when replay_buffer]
+             on_processing_response processing_request_modifier emit_client_span when]
         }
     };
 }

@@ -53,6 +53,9 @@ pub(super) fn read(node: Option<Node>, problems: &mut Problems) -> DataPlane {
     if let Some(limit) = keys.read("buffer_limit", problems, number) {
         options.buffer_limit = limit;
     }
+    if let Some(limit) = keys.read("replay_buffer", problems, number) {
+        options.replay_buffer = limit;
+    }
     if let Some(action) = keys.read("route_cache_action", problems, |node| word(node, "choice", &ROUTES)) {
         options.route_cache_action = action;
     }

@@ -52,8 +52,14 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path) -> Value {
     })
 }
 
+/// What the configuration of our filter has besides: Envoy does what it does without.
+const OURS: [&str; 1] = ["replay_buffer"];
+
 fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
     let mut ext_proc = scenario.config.clone();
+    if let Some(fields) = ext_proc.as_object_mut() {
+        OURS.iter().for_each(|field| drop(fields.remove(*field)));
+    }
     ext_proc["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor".into();
     ext_proc["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": format!("processor_{slug}") } });
     let mut routes: Vec<Value> =

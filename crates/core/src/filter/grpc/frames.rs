@@ -18,6 +18,13 @@ pub(in crate::filter) struct Message {
     pub(in crate::filter) compressed: bool,
 }
 
+impl Message {
+    /// Its length in a body.
+    pub(in crate::filter) const fn framed_len(&self) -> usize {
+        PREFIX + self.body.len()
+    }
+}
+
 /// Why a body is no sequence of gRPC messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::filter) enum FrameError {

@@ -135,6 +135,7 @@ impl Side {
             return Err(Violation::WindowExceeded.into());
         }
         cx.accept(self.direction);
+        messages.release_replay();
         let trailers = if end { messages.trailers.take() } else { None };
         let last_part = end && trailers.is_none();
         if end_only {

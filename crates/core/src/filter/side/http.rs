@@ -106,10 +106,12 @@ impl Side {
             }
             Phase::Headers(held) if self.mode.body == BodyMode::FullDuplexStreamed => {
                 held.has_data = true;
+                self.replay.keep(data.len(), cx.config.options().replay_buffer, || data.clone());
                 cx.tell_body(self.direction, data, end);
             }
             Phase::Duplex(duplex) => {
                 duplex.sent = true;
+                self.replay.keep(data.len(), cx.config.options().replay_buffer, || data.clone());
                 cx.tell_body(self.direction, data, end);
             }
             Phase::Replying => cx.tell_body(self.direction, data, end),

@@ -28,7 +28,8 @@ impl Side {
             Phase::Headers(held) | Phase::Early(held, _) | Phase::GrpcHeaders(held, _) => {
                 cx.accept(self.direction);
                 let duplex = self.mode.body == BodyMode::FullDuplexStreamed;
-                if reply.replace && !matches!(reply.body, BodyChange::Replace(_)) && duplex && held.has_data {
+                let original = !matches!(reply.body, BodyChange::Replace(_));
+                if reply.replace && original && duplex && held.has_data && self.replay.lost().is_some() {
                     return Err(Violation::BodyLost.into());
                 }
                 let mutates = reply.mutation.is_some();
@@ -54,6 +55,7 @@ impl Side {
                 };
                 if reply.replace {
                     held.absorb(chunks);
+                    self.replay.take().into_iter().for_each(|piece| held.push(piece));
                     self.replace(held, reply.body);
                 } else if chunks.len() > 0 {
                     if let Some(headers) = held.headers.take() {
@@ -64,6 +66,9 @@ impl Side {
                 } else {
                     self.proceed(cx, held)?;
                     if let (Some((data, end)), Phase::Duplex(_)) = (first_piece, &self.phase) {
+                        if end || !data.is_empty() {
+                            self.replay.release();
+                        }
                         self.out.data(data, end);
                         if end {
                             self.end_duplex();
@@ -256,36 +261,45 @@ impl Side {
         if self.direction == Direction::Request {
             cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, held.headers.is_some());
         }
+        let profile = cx.config.options().profile;
+        // Where this may fail open, an answer that fails changes nothing.
+        let before = profile.opens_on_bad_content().then(|| held.headers.clone());
         // Headers that went on before the body cannot be changed any more; Envoy ignores the mutation as well.
         if let Some(headers) = &mut held.headers {
             cx.mutate(headers, reply.mutation, scope)?;
         }
-        match reply.body {
+        let body = match reply.body {
             BodyChange::Replace(body) => {
-                held.replace_body(body);
                 let limited = self.direction == Direction::Request && self.mode.body != BodyMode::BufferedPartial;
-                if limited && held.bytes() > cx.config.options().buffer_limit {
+                if limited && body.len() > cx.config.options().buffer_limit {
                     return Err(Cause::Overflow(self.direction));
                 }
+                Some(body)
             }
-            BodyChange::Streamed(body, _)
-                if cx.config.options().profile.streamed_for_whole() == Misplaced::Honoured =>
-            {
+            BodyChange::Streamed(body, _) if profile.streamed_for_whole() == Misplaced::Honoured => {
                 if let Some(headers) = &mut held.headers {
                     headers.remove(CONTENT_LENGTH);
                 }
-                held.replace_body(body);
+                Some(body)
             }
             // Envoy takes it for a body of no length when it checks the content-length, and for no change otherwise.
             BodyChange::Streamed(..) => {
                 if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, 0)) {
                     return Err(Violation::LengthMismatch.into());
                 }
+                None
             }
-            BodyChange::Keep => {}
-        }
-        if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, held.bytes())) {
+            BodyChange::Keep => None,
+        };
+        let len = body.as_ref().map_or(held.bytes(), Bytes::len);
+        if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, len)) {
+            if let Some(before) = before {
+                held.headers = before;
+            }
             return Err(Violation::LengthMismatch.into());
+        }
+        if let Some(body) = body {
+            held.replace_body(body);
         }
         held.forget_length();
         // Envoy keeps the stream after a BUFFERED body, until the exchange ends.
@@ -346,6 +360,9 @@ impl Side {
             }
         };
         cx.accept(self.direction);
+        if end || !data.is_empty() {
+            self.replay.release();
+        }
         match duplex.trailers.take_if(|_| end) {
             // Envoy ends the body and keeps the trailers, and the next hop waits for ever.
             Some(trailers) => {
@@ -378,6 +395,7 @@ impl Side {
     }
 
     pub(super) fn end_duplex(&mut self) {
+        self.replay.release();
         self.phase = if self.order == Order::Ended { Phase::Done } else { Phase::Discard };
     }
 

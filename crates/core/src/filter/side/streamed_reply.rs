@@ -54,6 +54,7 @@ impl Side {
     /// The request goes no further. In FULL_DUPLEX_STREAMED the processor gets what still comes of it.
     pub(in crate::filter) fn begin_reply(&mut self, end: EndStream) {
         self.out.clear();
+        self.replay.release();
         let goes_on = !end && self.mode.body == BodyMode::FullDuplexStreamed && self.order != Order::Ended;
         self.phase = if goes_on { Phase::Replying } else { Phase::Cut(Unanswered::Nothing) };
     }

@@ -126,7 +126,7 @@ impl Model {
         }
         self.accept(direction);
         let side = self.side(direction);
-        if duplex && side.got_data && common.replace && common.body.is_none() {
+        if side.is_away() && common.replace && common.body.is_none() {
             return Err(Trouble::Content("full_duplex_body_was_not_returned"));
         }
         self.mutate_headers(direction, common.mutation.as_ref(), common.replace)?;
@@ -141,6 +141,9 @@ impl Model {
         if let Some((data, end)) = first_piece {
             let side = self.side(direction);
             if side.awaits == Awaits::Duplex {
+                if end || !data.is_empty() {
+                    side.released();
+                }
                 side.emit_data(data, end);
                 if end {
                     side.end_duplex();
@@ -205,6 +208,7 @@ impl Model {
     /// 3.11
     fn replace(&mut self, direction: Direction, common: Common) {
         let side = self.side(direction);
+        side.held.append(&mut side.copy);
         side.awaits = Awaits::Nothing;
         (side.body, side.send_trailers) = (BodyMode::None, false);
         side.whole_if_there = false;

@@ -31,7 +31,14 @@ impl Model {
             Awaits::Chunks if streamed => Err(Trouble::Spurious(STREAMED)),
             Awaits::Whole | Awaits::Partial if streamed && whole == Odd::Refused => Err(Trouble::Spurious(STREAMED)),
             Awaits::Chunks => Ok(self.chunk_reply(direction, common)),
-            Awaits::Whole => self.whole_reply(direction, common),
+            Awaits::Whole => {
+                let before = self.side(direction).clone();
+                let done = self.whole_reply(direction, common);
+                if matches!(done, Err(Trouble::Content(_))) {
+                    *self.side(direction) = before;
+                }
+                done
+            }
             Awaits::Partial => self.partial_reply(direction, common),
             Awaits::Duplex if side.body_away => self.duplex_reply(direction, common),
             Awaits::Duplex | Awaits::Nothing | Awaits::Headers | Awaits::Trailers => Err(Trouble::Spurious(SPURIOUS)),
@@ -158,6 +165,9 @@ impl Model {
         let side = self.side(direction);
         // Departure: the end of the body lets the trailers go, too.
         let trailers = if end { side.trailers.take() } else { None };
+        if end || !data.is_empty() {
+            side.released();
+        }
         side.emit_data(data, end && trailers.is_none());
         if let Some(trailers) = trailers {
             side.emit(Token::Trailers(trailers));

@@ -10,11 +10,14 @@ impl Model {
     pub(crate) fn fail(&mut self, trouble: Trouble) {
         let away = self.sides.iter().any(Side::is_away);
         let response_began = !self.sides[1].is_untouched();
-        let too_late = self.reading.response_closes && response_began || self.reading.body_closes && self.body_sent;
+        let keeps = self.options.replay_buffer > 0;
+        let body_closes = self.reading.body_closes && self.body_sent && !keeps;
+        let too_late = self.reading.response_closes && response_began || body_closes;
         let mut may_open = self.options.failure_mode_allow && !away && !too_late;
         let configured = self.options.status_on_error;
         let mut status = if self.reading.own_status && configured >= 400 { configured } else { 500 };
-        let details;
+        let mut details;
+        let no_copy = self.sides.iter().filter(|side| side.is_away()).find_map(|side| side.no_copy);
         match &trouble {
             Trouble::Overflow(direction) => return self.overflow(*direction),
             Trouble::Spurious(text) => {
@@ -56,6 +59,12 @@ impl Model {
             self.pass_everything();
         } else {
             self.stats.immediate_responses_sent += 1;
+            // Why failing open, or the end of the stream, is not enough for body that is away.
+            let bad_content = matches!(trouble, Trouble::Content(_)) && !self.reading.opens_on_bad_content;
+            let wanted = matches!(trouble, Trouble::BodyLost) || self.options.failure_mode_allow && !bad_content;
+            if let Some(why) = no_copy.filter(|_| keeps && wanted) {
+                details = format!("{details}:_{why}");
+            }
             let mismatch = details.starts_with("mismatch_between");
             let body = match self.options.profile {
                 Profile::Agentgateway if mismatch => {
@@ -90,7 +99,11 @@ impl Model {
                 Fate::Cut => side.awaits = Awaits::Nothing,
                 Fate::Replaced | Fate::Discarded => {}
                 Fate::Processed | Fate::Passed => {
-                    if side.awaits == Awaits::Duplex {
+                    if side.is_away_at_all() {
+                        side.held = std::mem::take(&mut side.copy);
+                        side.true_length();
+                        side.emit_all();
+                    } else if side.awaits == Awaits::Duplex {
                         if let Some(trailers) = side.trailers.take() {
                             side.emit(Token::Trailers(trailers));
                         }

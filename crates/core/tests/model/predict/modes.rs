@@ -82,6 +82,7 @@ impl Model {
     }
 
     pub(super) fn set_modes(&mut self, new: &ProcessingMode) {
+        let replay = self.options.replay_buffer;
         for direction in Direction::BOTH {
             let (body, whole_if_there) = meant(new.body(direction), self.options.profile);
             let trailers = new.trailers(direction) || body == BodyMode::FullDuplexStreamed;
@@ -112,7 +113,7 @@ impl Model {
             let end = side.source == Source::Ended && side.trailers.is_none();
             if side.got_data {
                 let held = std::mem::take(&mut side.held);
-                side.body_away = true;
+                side.give(&held, replay);
                 self.send_body(direction, &held, end, false, false);
             }
             if let Some(trailers) = self.side(direction).trailers.clone() {

@@ -33,6 +33,9 @@ pub(crate) struct Side {
     pub(crate) trailers: Option<Map>,
     /// FULL_DUPLEX_STREAMED, after the headers' answer: the processor has body.
     pub(crate) body_away: bool,
+    /// What the processor has, and why it is not here (`replay_buffer`).
+    pub(crate) copy: Vec<u8>,
+    pub(crate) no_copy: Option<&'static str>,
     pub(crate) finished: bool,
     /// Of this handler, not yet moved on.
     pub(crate) out: Vec<Token>,
@@ -62,6 +65,8 @@ impl Side {
             collecting: false,
             trailers: None,
             body_away: false,
+            copy: Vec::new(),
+            no_copy: None,
             finished: false,
             out: Vec::new(),
             promised: None,
@@ -84,8 +89,27 @@ impl Side {
         matches!(self.fate, Fate::Cut)
     }
 
+    /// The processor gets body that is held nowhere else.
+    pub(crate) fn give(&mut self, data: &[u8], limit: usize) {
+        self.body_away = true;
+        self.copy.extend(data);
+        if limit == 0 || self.copy.len() > limit {
+            self.no_copy = self.no_copy.or(Some("more_body_was_sent_than_replay_buffer"));
+        }
+    }
+
+    /// Body of the processor's goes on.
+    pub(crate) fn released(&mut self) {
+        self.no_copy = Some("body_of_the_processor_has_gone_on");
+    }
+
     /// Whether only the processor can give the body back.
     pub(crate) fn is_away(&self) -> bool {
+        self.is_away_at_all() && self.no_copy.is_some()
+    }
+
+    /// Whether the processor has body.
+    pub(crate) fn is_away_at_all(&self) -> bool {
         !self.is_cut()
             && match self.awaits {
                 Awaits::Headers => self.body == BodyMode::FullDuplexStreamed && self.got_data,

@@ -77,7 +77,7 @@ impl Model {
         if data.is_empty() && !end {
             return Ok(());
         }
-        let limit = self.options.buffer_limit;
+        let (limit, replay) = (self.options.buffer_limit, self.options.replay_buffer);
         let early = self.options.send_body_without_waiting_for_header_response;
         let side = self.side(direction);
         side.got_data = true;
@@ -112,7 +112,7 @@ impl Model {
                 }
             }
             BodyMode::FullDuplexStreamed => {
-                side.body_away = true;
+                side.give(&data, replay);
                 self.send_body(direction, &data, end, false, false);
             }
             BodyMode::Streamed if !waits || early => {
