@@ -24,6 +24,7 @@ mod attributes;
 pub mod config;
 pub mod event;
 mod fail;
+mod frames;
 mod link;
 mod metadata;
 mod outlet;
@@ -41,6 +42,7 @@ use std::time::Instant;
 pub use config::{Config, ConfigError, HeaderView, Options};
 pub use event::{Effect, Measure, Message, RequestEvent, RequestPart, ResponseEvent, ResponsePart, Status, Timer};
 pub use fail::{Expected, Failure, Kind};
+pub use frames::{FrameError, Framed, Frames};
 
 use self::link::{Cx, Link, Stream};
 use self::request::Requests;
@@ -180,7 +182,7 @@ impl Call {
             }
             (Path::Active, StreamEvent::Closed(Ok(()))) => self.on_end(now),
             (Path::Active, StreamEvent::Closed(Err(status))) => {
-                self.link.leave();
+                self.link.lost();
                 self.fail(now, status.into());
             }
             (Path::Start | Path::Bypass | Path::Over, StreamEvent::Closed(_)) => self.link.leave(),
@@ -191,7 +193,7 @@ impl Call {
 
     /// The side stream could not be opened.
     pub fn handle_open_failure(&mut self, now: Instant, reason: &str) {
-        self.link.leave();
+        self.link.lost();
         if self.path == Path::Active {
             self.fail(now, Failure::Open(reason.to_owned()));
             self.end_if_over(now);
@@ -355,12 +357,10 @@ impl Call {
     /// The processor has ended the stream OK. It may where nothing goes to it any more that only it could give back.
     fn on_end(&mut self, now: Instant) {
         let drained = self.is_drained();
+        self.link.lost();
         if drained {
-            let [request, response] = self.link.take_back();
-            self.request.take_back(request);
-            self.response.take_back(response);
+            self.take_back();
         }
-        self.link.leave();
         if drained || self.request.is_finished() && self.response.is_finished() {
             self.bypass(now);
         } else {
@@ -373,9 +373,13 @@ impl Call {
         if self.path != Path::Active {
             return;
         }
-        self.link.reset();
         let options = self.config.options();
-        if options.failure_mode_allow && (options.observability_mode || !self.link.handed) {
+        let opens = options.failure_mode_allow && (options.observability_mode || !self.link.handed);
+        if opens && !options.observability_mode {
+            self.take_back();
+        }
+        self.link.reset();
+        if opens {
             self.bypass(now);
         } else {
             let message = format!("ext_proc: {failure}");
@@ -384,8 +388,16 @@ impl Call {
         self.failure.get_or_insert(failure);
     }
 
+    /// Messages that have not left are nobody else's.
+    fn take_back(&mut self) {
+        let [request, response] = self.link.take_back();
+        self.request.take_back(request);
+        self.response.take_back(response);
+    }
+
     fn bypass(&mut self, now: Instant) {
         self.path = Path::Bypass;
+        self.link.leave();
         self.with_request(now, Requests::bypass);
         self.with_response(now, Responses::bypass);
     }

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{Effect, EndStream, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
-pub(crate) use grpc::Windows;
+pub(crate) use grpc::{FrameError, Frames, Windows};
 pub(crate) use order::Order;
 
 use self::fail::Cause;

@@ -15,6 +15,7 @@
 //!
 //! * [`http::process`]: one exchange through a chain of filters; [`http::ExtProc`]: the same as a service around
 //!   another one. The gateway uses it, and so can any hyper or tower application.
+//! * `grpc` (feature `grpc`): layers for tonic clients and servers, as gRFC A93 has it.
 //! * [`processor::Processor`]: where a processor is, and the connections to it.
 //! * [`metrics::Counters`]: what a filter counted over all exchanges.
 //! * [`headers`]: between `http`'s header maps and the core's.
@@ -24,6 +25,8 @@
 
 mod body;
 mod driver;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod headers;
 pub mod http;
 pub mod metrics;

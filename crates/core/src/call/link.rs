@@ -39,7 +39,7 @@ pub(super) struct Link {
     pub(super) stream: Stream,
     outgoing: VecDeque<Item>,
     pub(super) windows: Option<Windows>,
-    /// A message was given to the processor: it may be the only one who has it.
+    /// A message has left for the processor: it may be the only one who has it.
     pub(super) handed: bool,
     /// By direction, what goes with its first message.
     pub(super) attributes: [Option<Struct>; 2],
@@ -69,7 +69,11 @@ pub(super) struct Cx<'a> {
 impl Link {
     /// The next thing for the processor, and the direction that waited for it to go.
     pub(super) fn next(&mut self) -> Option<(Outgoing, Option<Direction>)> {
-        self.outgoing.pop_front().map(|item| (item.outgoing, item.releases))
+        let item = self.outgoing.pop_front()?;
+        if let Outgoing::Message(message) = &item.outgoing {
+            self.handed |= is_message(message);
+        }
+        Some((item.outgoing, item.releases))
     }
 
     /// Whether the shell should first take what is there.
@@ -96,6 +100,11 @@ impl Link {
         self.leave();
     }
 
+    /// The stream has failed. What has not left is still there, for [`take_back`](Self::take_back).
+    pub(super) const fn lost(&mut self) {
+        self.stream = Stream::Gone;
+    }
+
     /// The stream is over.
     pub(super) fn leave(&mut self) {
         self.stream = Stream::Gone;
@@ -108,17 +117,14 @@ impl Link {
         let mut unsent = [Vec::new(), Vec::new()];
         for item in self.outgoing.drain(..) {
             let Outgoing::Message(message) = item.outgoing else { continue };
+            if !is_message(&message) {
+                continue;
+            }
             match message.request {
-                Some(Request::RequestBody(body)) if !body.end_of_stream && !body.drain_complete => {
-                    unsent[Direction::Request as usize].push(body.body);
-                }
-                Some(Request::ResponseBody(body)) if !body.drain_complete => {
-                    unsent[Direction::Response as usize].push(body.body);
-                }
+                Some(Request::RequestBody(body)) => unsent[Direction::Request as usize].push(body.body),
+                Some(Request::ResponseBody(body)) => unsent[Direction::Response as usize].push(body.body),
                 Some(
-                    Request::RequestBody(_)
-                    | Request::ResponseBody(_)
-                    | Request::RequestHeaders(_)
+                    Request::RequestHeaders(_)
                     | Request::ResponseHeaders(_)
                     | Request::RequestTrailers(_)
                     | Request::ResponseTrailers(_),
@@ -167,6 +173,11 @@ impl Link {
     }
 }
 
+/// Whether it has a message of the call, rather than a mark.
+fn is_message(message: &Wire) -> bool {
+    wire::has_body(message)
+}
+
 impl Cx<'_> {
     /// Sends headers, or all of a Trailers-Only response.
     pub(super) fn send_headers(&mut self, direction: Direction, headers: &Headers, end_of_stream: bool) {
@@ -183,7 +194,6 @@ impl Cx<'_> {
 
     /// Sends a message of the call.
     pub(super) fn send_message(&mut self, direction: Direction, body: Bytes) {
-        self.link.handed = true;
         let len = body.len();
         if let Some(request) = wire::grpc_message(direction, body, false, false).request {
             self.send(direction, request);

@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use self::frames::Frames;
-pub(super) use self::frames::{FrameError, Message};
+pub(crate) use self::frames::{FrameError, Frames, Message};
 pub(crate) use self::windows::Windows;
 use super::link::Cx;
 use super::out::Out;

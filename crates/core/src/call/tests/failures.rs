@@ -207,6 +207,12 @@ fn a93_136_to_139_answers_that_grpc_does_not_know() {
 fn a93_141_to_144_when_a_call_goes_on_without_its_processor() {
     check("A93-141 before", "SGSGS fma", &format!("{HEAD} P.sh => reset u:head"));
     check("A93-141 after", "SGSGS fma", &format!("{BEGUN} D.msg=a => p:qb=a \n P.sh => reset cancel d:status=13"));
+    // What has not left is not the processor's.
+    check(
+        "A93-141 queued",
+        "SGSGS fma",
+        &format!("{HEAD} block=p D.msg=a D.msg=b D.end => \n P.open=refused => u:head u:msg=a u:msg=b u:end"),
+    );
     check("A93-142", "SGSGS fma", &format!("{BEGUN} D.end => p:qb!! \n P.err=14 => u:end"));
     check(
         "A93-143",

@@ -13,9 +13,9 @@ const JOINED: usize = 4_096;
 
 /// One message of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::filter) struct Message {
-    pub(in crate::filter) body: Bytes,
-    pub(in crate::filter) compressed: bool,
+pub(crate) struct Message {
+    pub(crate) body: Bytes,
+    pub(crate) compressed: bool,
 }
 
 impl Message {
@@ -27,7 +27,7 @@ impl Message {
 
 /// Why a body is no sequence of gRPC messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::filter) enum FrameError {
+pub(crate) enum FrameError {
     #[error("grpc_message_larger_than_the_limit")]
     TooLarge,
     #[error("grpc_message_with_an_unknown_flag")]
@@ -38,7 +38,7 @@ pub(in crate::filter) enum FrameError {
 
 /// The beginning of a body that is not yet whole messages. Copies only a message that came in several pieces.
 #[derive(Debug, Default)]
-pub(in crate::filter) struct Frames {
+pub(crate) struct Frames {
     pieces: VecDeque<Bytes>,
     bytes: usize,
     /// The prefix of the message that is coming.
@@ -46,7 +46,7 @@ pub(in crate::filter) struct Frames {
 }
 
 impl Frames {
-    pub(in crate::filter) fn push(&mut self, data: Bytes) {
+    pub(crate) fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
             self.bytes += data.len();
             self.pieces.push_back(data);
@@ -54,7 +54,7 @@ impl Frames {
     }
 
     /// The next whole message. Nothing is lost by an error.
-    pub(in crate::filter) fn next(&mut self, limit: usize) -> Result<Option<Message>, FrameError> {
+    pub(crate) fn next(&mut self, limit: usize) -> Result<Option<Message>, FrameError> {
         let (compressed, len) = match self.prefix {
             Some(prefix) => prefix,
             None if self.bytes < PREFIX => return Ok(None),
@@ -82,7 +82,7 @@ impl Frames {
     }
 
     /// Whether the body may end here.
-    pub(in crate::filter) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.bytes == 0 && self.prefix.is_none()
     }
 
