@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use extproc_core::{BodyMode, Direction};
 
-use crate::{LocalReplyScope, Metrics, Refused};
+use crate::{Difference, LocalReplyScope, Metrics, Refused};
 
 /// A phase of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +165,7 @@ pub enum OnMismatch {
 pub(crate) trait Observer: Send + Sync {
     fn blocked(&self, _: &Blocked) {}
     fn mismatch(&self, _: &Mismatch) {}
+    fn differs(&self, _: &Difference) {}
 }
 
 /// Keeps what it is told, for tests.
@@ -172,6 +173,7 @@ pub(crate) trait Observer: Send + Sync {
 pub(crate) struct Recorder {
     blocked: Mutex<Vec<Blocked>>,
     mismatches: Mutex<Vec<Mismatch>>,
+    differences: Mutex<Vec<Difference>>,
 }
 
 impl Recorder {
@@ -182,6 +184,10 @@ impl Recorder {
     pub(crate) fn mismatches(&self) -> Vec<Mismatch> {
         self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    pub(crate) fn differences(&self) -> Vec<Difference> {
+        self.differences.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Observer for Recorder {
@@ -191,6 +197,10 @@ impl Observer for Recorder {
 
     fn mismatch(&self, mismatch: &Mismatch) {
         self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).push(mismatch.clone());
+    }
+
+    fn differs(&self, difference: &Difference) {
+        self.differences.lock().unwrap_or_else(PoisonError::into_inner).push(difference.clone());
     }
 }
 
@@ -221,13 +231,34 @@ impl Settings {
             Direction::Request => "request",
             Direction::Response => "response",
         };
-        if first_time(&mismatch.processor, direction, "mismatch", mismatch.what.label()) {
+        // What the first message showed was logged then, with what to change.
+        let late = matches!(mismatch.what, MismatchKind::UnknownEnd | MismatchKind::Truncated);
+        if late && first_time(&mismatch.processor, direction, "mismatch", mismatch.what.label()) {
             tracing::warn!(
                 processor = mismatch.processor, direction, mode = %mismatch.mode, action = ?mismatch.action,
                 reason = %mismatch.what, "the processor's body kind and the data plane's body mode do not go together"
             );
         }
         self.observers.iter().for_each(|observer| observer.mismatch(mismatch));
+    }
+}
+
+impl Settings {
+    /// `first`: this server has not said it before.
+    pub(crate) fn differs(&self, first: bool, difference: impl Fn() -> Difference) {
+        if first {
+            let Difference { processor, what } = difference();
+            let change = what.change();
+            if what.is_harmless() {
+                tracing::info!(processor, difference = %what, change, "the data plane's configuration costs more than it must");
+            } else {
+                tracing::warn!(processor, difference = %what, change, "the data plane's configuration does not fit");
+            }
+        }
+        if !self.observers.is_empty() {
+            let difference = difference();
+            self.observers.iter().for_each(|observer| observer.differs(&difference));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Drives the stages of one exchange over a session.
 
 mod answers;
+mod compare;
 mod flow;
 mod grpc;
 mod local;
@@ -18,6 +19,7 @@ use extproc_core::session::{Answer, ApiMisuse, Call, Violation};
 use extproc_core::{BodyMode, Direction, Session};
 use extproc_proto::ProcessingRequest;
 
+pub(crate) use self::compare::Expects;
 use self::flow::Flow;
 pub(crate) use self::outbox::Outbox;
 pub(crate) use self::parent::traceparent;
@@ -38,6 +40,8 @@ pub(crate) struct Exchange<R: Run> {
     stalls: [u64; 2],
     /// A handler may be running.
     busy: bool,
+    /// The data plane's configuration was compared with what the stages need.
+    compared: bool,
 }
 
 /// Why the exchange does not go on as usual.
@@ -97,6 +101,7 @@ impl<R: Run> Exchange<R> {
             response: Flow::default(),
             stalls: [0; 2],
             busy: false,
+            compared: false,
         })
     }
 
@@ -111,7 +116,10 @@ impl<R: Run> Exchange<R> {
             Ok(call) => {
                 noted::came(&mut self.row.record, &call);
                 self.reach(&call, out);
-                self.dispatch(call).await
+                match self.compare(&call) {
+                    Ok(()) => self.dispatch(call).await,
+                    Err(outcome) => Err(outcome),
+                }
             }
             Err(violation) => {
                 self.row.record.violation(&violation);
@@ -213,6 +221,15 @@ impl<R: Run> Exchange<R> {
     pub(crate) fn broken(&mut self, error: &dyn fmt::Display, out: &Outbox) {
         self.row.record.transport_failed(error);
         self.end(out);
+    }
+
+    /// Compares the data plane's configuration with what the stages need, with the first message.
+    fn compare(&mut self, call: &Call) -> Result<(), Outcome> {
+        if std::mem::replace(&mut self.compared, true) {
+            return Ok(());
+        }
+        let attributes = !self.row.facts.attributes().is_empty();
+        compare::compare(&mut self.row, &self.session, call, attributes)
     }
 
     /// Sets what header phases may say to this message.

@@ -136,6 +136,7 @@ mod blocked;
 mod blocking;
 mod body;
 mod chain;
+mod difference;
 mod exchange;
 mod facts;
 mod function;
@@ -165,6 +166,7 @@ pub use body::{
 #[cfg(feature = "codecs")]
 pub use body::{CodecError, Coding, Decoder, Encoder};
 pub use chain::{BoxProcessor, Chain, Link};
+pub use difference::{Difference, DifferenceKind};
 pub use extproc_core::headers::{InvalidName, InvalidValue, Name, Value};
 pub use extproc_core::session::{BodyModes, MetadataMessage, MetadataValue, Protocol};
 pub use extproc_core::{BodyMode, Headers};

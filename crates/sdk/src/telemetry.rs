@@ -25,7 +25,7 @@ mod trace_parent;
 pub(crate) use self::counts::Counts;
 #[cfg(feature = "metrics")]
 pub(crate) use self::endpoint::Endpoint;
-pub(crate) use self::label::{FailureKind, Limit, Need, Way};
+pub(crate) use self::label::{FailureKind, Label, Limit, Need, Way, labels};
 pub use self::metrics::Metrics;
 pub use self::progress::Progress;
 pub(crate) use self::record::Record;

@@ -70,7 +70,7 @@ pub use self::read::{ReadReply, head};
 pub use self::seen::Seen;
 use crate::blocked::{Observer, Recorder, Settings};
 use crate::service::Service;
-use crate::{Blocked, BodyMode, LocalReplyScope, Metrics, Mismatch, Open, Stages};
+use crate::{Blocked, BodyMode, Difference, LocalReplyScope, Metrics, Mismatch, Open, Stages};
 
 /// The messages that a data plane sends in one exchange. It can be run many times.
 #[derive(Clone, Default)]
@@ -93,6 +93,8 @@ pub struct Transcript {
     pub blocked: Vec<Blocked>,
     /// Where their body kinds did not go with the body modes.
     pub mismatches: Vec<Mismatch>,
+    /// How the data plane's declaration differs from what the processors need.
+    pub differences: Vec<Difference>,
 }
 
 impl Script {
@@ -238,7 +240,13 @@ impl Script {
                 Err(error) => status = Err(error),
             }
         }
-        Transcript { replies, status, blocked: recorder.blocked(), mismatches: recorder.mismatches() }
+        Transcript {
+            replies,
+            status,
+            blocked: recorder.blocked(),
+            mismatches: recorder.mismatches(),
+            differences: recorder.differences(),
+        }
     }
 
     fn push(self, request: Request) -> Self {
@@ -248,7 +256,13 @@ impl Script {
 
 impl Default for Transcript {
     fn default() -> Self {
-        Self { replies: Vec::new(), status: Ok(()), blocked: Vec::new(), mismatches: Vec::new() }
+        Self {
+            replies: Vec::new(),
+            status: Ok(()),
+            blocked: Vec::new(),
+            mismatches: Vec::new(),
+            differences: Vec::new(),
+        }
     }
 }
 

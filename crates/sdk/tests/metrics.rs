@@ -76,7 +76,7 @@ fn lines(metrics: &Metrics) -> Vec<String> {
 }
 
 fn get(path: &str) -> Script {
-    Script::new().modes(BodyMode::None, BodyMode::None).request_only([(":method", "GET"), (":path", path)])
+    Script::new().modes(BodyMode::Buffered, BodyMode::Streamed).request_only([(":method", "GET"), (":path", path)])
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn what_cannot_be_carried_is_counted_by_its_reason() {
         (
             "a body longer than the kind takes",
             get("/").request_body("12345", true),
-            // The body mode is NONE, so the data plane broke the protocol.
+            // The headers said that nothing follows, so the data plane broke the protocol.
             vec!["failures_total{P,kind=\"violation\"} 1"],
         ),
         (
@@ -152,7 +152,11 @@ async fn what_cannot_be_carried_is_counted_by_its_reason() {
         (
             "a body in a mode that the kind cannot serve",
             Script::new().modes(BodyMode::Grpc, BodyMode::None).request_headers(GET).request_body("1", true),
-            vec!["mismatch_total{P,need=\"whole\",mode=\"GRPC\"} 1"],
+            vec![
+                "mismatch_total{P,need=\"whole\",mode=\"GRPC\"} 1",
+                "config_differences_total{P,difference=\"request_body_mode\"} 1",
+                "config_differences_total{P,difference=\"response_body_not_sent\"} 1",
+            ],
         ),
         (
             "a status that is none",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use extproc_core::{BodyMode, Direction};
 
+use super::Expects;
 use super::way::Way;
 use super::{Failure, Outcome};
 use crate::blocked::{Blocked, Mismatch, MismatchKind, OnMismatch, Phase, Reason, Settings, Write};
@@ -12,7 +13,7 @@ use crate::head::{Asked, Reach};
 use crate::stages::Run;
 use crate::stop::Halted;
 use crate::telemetry::{FailureKind, Limit, Need, Record};
-use crate::{End, Facts, Fields, OnError, RequestHead};
+use crate::{Difference, DifferenceKind, End, Facts, Fields, OnError, RequestHead};
 
 /// The stages, and what they share.
 pub(super) struct Row<R> {
@@ -182,6 +183,21 @@ impl<R: Run> Row<R> {
         self.settings.blocked(&Blocked { processor: self.run.name(stage).to_owned(), phase, what, reason });
     }
 
+    /// The data plane is not configured as a stage, or all of them, need it.
+    pub(super) fn differs(&self, stage: Option<usize>, what: DifferenceKind) {
+        let first = self.record.differs(stage, what);
+        let names = || self.record.names(stage).to_owned();
+        self.settings.differs(first, || Difference { processor: names(), what });
+    }
+
+    pub(super) fn expects(&self) -> Expects {
+        self.record.expects()
+    }
+
+    pub(super) fn on_mismatch(&self, stage: usize) -> OnMismatch {
+        self.run.on_mismatch(stage).unwrap_or(self.settings.on_mismatch)
+    }
+
     /// The stage's kind does not go with the body mode.
     pub(super) fn mismatch(
         &mut self,
@@ -196,7 +212,7 @@ impl<R: Run> Row<R> {
             Want::Chunks => Need::Chunks,
             Want::Messages => Need::Messages,
         };
-        let action = self.run.on_mismatch(stage).unwrap_or(self.settings.on_mismatch);
+        let action = self.on_mismatch(stage);
         let processor = self.run.name(stage).to_owned();
         self.record.mismatch(stage, need, mode);
         self.settings.mismatch(&Mismatch { processor, direction, mode, what, action });

@@ -11,6 +11,8 @@ use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
 use super::limiter::Limiter;
 use super::tally::{Tally, Tally2};
 use crate::Phase;
+use crate::difference::DifferenceLabel;
+use crate::exchange::Expects;
 
 /// How many different pairs of status and details are kept apart for a processor. Details may hold what a client sent.
 const MAX_REPLIES: usize = 64;
@@ -24,6 +26,8 @@ const OTHER: &str = "other";
 /// The counters that one server moves.
 #[derive(Debug)]
 pub(crate) struct Counts {
+    /// What is compared with each stream's first message.
+    pub(crate) expects: Expects,
     pub(crate) stream: Arc<StreamCounts>,
     pub(crate) stages: Box<[Arc<StageCounts>]>,
 }
@@ -58,6 +62,7 @@ pub(crate) struct Faults {
     pub(crate) failures: Tally<FailureKind>,
     pub(crate) panics: AtomicU64,
     pub(crate) limits: Tally<Limit>,
+    pub(crate) differences: Tally<DifferenceLabel>,
 }
 
 /// Local replies by status and details.
@@ -98,6 +103,7 @@ impl Faults {
             failures: Tally::default(),
             panics: AtomicU64::new(0),
             limits: Tally::default(),
+            differences: Tally::default(),
         }
     }
 

@@ -143,6 +143,13 @@ fn faults(encoder: &mut DescriptorEncoder<'_>, processors: &Processors) -> fmt::
             count_of(&mut family, &[fault(faults), ("limit", limit.text())], count)?;
         }
     }
+    let help = "Streams whose data plane is configured otherwise than a processor needs, by what differs.";
+    let mut family = counter(encoder, "ext_proc_config_differences", help)?;
+    for faults in all() {
+        for (what, count) in faults.differences.each().filter(|(_, count)| *count > 0) {
+            count_of(&mut family, &[fault(faults), ("difference", what.text())], count)?;
+        }
+    }
     Ok(())
 }
 

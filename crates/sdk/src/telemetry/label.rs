@@ -21,7 +21,7 @@ macro_rules! labels {
             $($(#[$value_about])* $value,)+
         }
 
-        impl $crate::telemetry::label::Label for $name {
+        impl $crate::telemetry::Label for $name {
             const ALL: &'static [Self] = &[$(Self::$value),+];
 
             fn text(self) -> &'static str {
@@ -36,6 +36,8 @@ macro_rules! labels {
         }
     };
 }
+
+pub(crate) use labels;
 
 labels! {
     /// How a stream ended.

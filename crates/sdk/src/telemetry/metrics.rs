@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counts::{Counts, Faults, StageCounts, StreamCounts};
 use crate::Stages;
+use crate::exchange::Expects;
 
 /// What processors count. A handle: clones are the same.
 ///
@@ -36,7 +37,10 @@ impl Metrics {
         let stream = Processor::named(&mut processors, &stages.names()).stream();
         let mut all = Vec::new();
         stages.each_name(&mut |name| all.push(Processor::named(&mut processors, name).stage()));
-        Arc::new(Counts { stream, stages: all.into() })
+        let wishes = stages.needs().wishes;
+        let expects =
+            Expects { mode_override: wishes.mode_override, request_attributes: !wishes.request_attributes.is_empty() };
+        Arc::new(Counts { expects, stream, stages: all.into() })
     }
 
     #[cfg(feature = "metrics")]

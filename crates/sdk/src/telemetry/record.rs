@@ -16,7 +16,8 @@ use super::label::{Blocked, FailureKind, Label, Limit, Need, StreamEnd, Way};
 use super::limiter::Verdict;
 use super::progress::{Progress, Times};
 use super::span;
-use crate::{Error, Fields, MessageError, Phase, Reason, Refused};
+use crate::exchange::Expects;
+use crate::{DifferenceKind, Error, Fields, MessageError, Phase, Reason, Refused};
 
 /// What happens in one exchange, told once where it happens. It counts and logs; nothing else does.
 ///
@@ -178,6 +179,21 @@ impl Record {
     /// The stage wants bodies that the mode does not deliver.
     pub(crate) fn mismatch(&self, stage: usize, need: Need, mode: BodyMode) {
         self.counts.stages[stage].mismatches.add(need, mode, 1);
+    }
+
+    /// The data plane's configuration is not what a stage, or all of them, need. True: for the first time.
+    pub(crate) fn differs(&self, stage: Option<usize>, what: DifferenceKind) -> bool {
+        let faults = stage.map_or(&self.counts.stream.faults, |stage| &self.counts.stages[stage].faults);
+        faults.differences.first(what.label())
+    }
+
+    pub(crate) fn expects(&self) -> Expects {
+        self.counts.expects
+    }
+
+    /// The processor of a stage, or all of them.
+    pub(crate) fn names(&self, stage: Option<usize>) -> &str {
+        stage.map_or_else(|| self.stream_name(), |stage| self.name(stage))
     }
 
     /// Something that a handler said was not sent.

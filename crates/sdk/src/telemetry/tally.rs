@@ -24,6 +24,11 @@ impl<A: Label> Tally<A> {
         self.counts[label.index()].fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Counts one. True: it is the first.
+    pub(crate) fn first(&self, label: A) -> bool {
+        self.counts[label.index()].fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     #[cfg(feature = "metrics")]
     pub(crate) fn each(&self) -> impl Iterator<Item = (A, u64)> {
         A::ALL.iter().map(|label| (*label, self.counts[label.index()].load(Ordering::Relaxed)))

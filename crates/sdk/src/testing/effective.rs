@@ -12,7 +12,7 @@ use prost_types::value::Kind;
 
 use super::entry::{Entry, Event};
 use super::{Seen, print};
-use crate::{Blocked, Mismatch};
+use crate::{Blocked, Difference, Mismatch};
 
 /// What came of an exchange: what upstream and client got, what was said on the streams, what was counted.
 ///
@@ -38,6 +38,9 @@ pub struct Effective {
     pub blocked: Vec<Blocked>,
     /// Where body kinds did not go with body modes. Known as [`blocked`](Self::blocked) is.
     pub mismatches: Vec<Mismatch>,
+    /// How the configuration of the filters differs from what the processors need. Known as [`blocked`](Self::blocked)
+    /// is.
+    pub differences: Vec<Difference>,
 }
 
 /// How an exchange ended.
@@ -63,7 +66,17 @@ impl Effective {
                 _ => {}
             }
         }
-        Self { ending, request, response, entries, stats, details, blocked: Vec::new(), mismatches: Vec::new() }
+        Self {
+            ending,
+            request,
+            response,
+            entries,
+            stats,
+            details,
+            blocked: Vec::new(),
+            mismatches: Vec::new(),
+            differences: Vec::new(),
+        }
     }
 
     /// The transcript: a line for each message and effect. `->` to a processor, `<-` from it, `--` other effects; with
@@ -168,6 +181,7 @@ impl fmt::Display for Effective {
         }
         self.blocked.iter().try_for_each(|blocked| writeln!(f, "blocked: {blocked}"))?;
         let mut mismatches = self.mismatches.iter();
-        mismatches.try_for_each(|it| writeln!(f, "mismatch: {} in {}: {}", it.processor, it.mode, it.what))
+        mismatches.try_for_each(|it| writeln!(f, "mismatch: {} in {}: {}", it.processor, it.mode, it.what))?;
+        self.differences.iter().try_for_each(|difference| writeln!(f, "configuration: {difference}"))
     }
 }

@@ -250,6 +250,7 @@ impl Run {
         let mut effective = play.finish(now());
         link::close(&mut self.links).await;
         effective.blocked = self.links.iter().flat_map(|link| link.recorder.blocked()).collect();
+        effective.differences = self.links.iter().flat_map(|link| link.recorder.differences()).collect();
         effective.mismatches = self.links.iter().flat_map(|link| link.recorder.mismatches()).collect();
         effective
     }

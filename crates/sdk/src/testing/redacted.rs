@@ -21,7 +21,8 @@ impl fmt::Debug for Transcript {
         let replies: Vec<_> = self.replies.iter().map(|reply| print::line(&response(reply.clone()))).collect();
         let mut transcript = f.debug_struct("Transcript");
         transcript.field("replies", &replies).field("status", &self.status);
-        transcript.field("blocked", &self.blocked).field("mismatches", &self.mismatches).finish()
+        transcript.field("blocked", &self.blocked).field("mismatches", &self.mismatches);
+        transcript.field("differences", &self.differences).finish()
     }
 }
 
