@@ -22,6 +22,7 @@
 
 mod attributes;
 pub mod config;
+pub mod envoy;
 pub mod event;
 mod fail;
 mod frames;

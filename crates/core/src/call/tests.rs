@@ -3,6 +3,7 @@
 mod closing;
 mod configuration;
 mod drain;
+mod envoy;
 mod failures;
 mod flow_control;
 mod flows;
