@@ -291,7 +291,7 @@ impl Side {
             }
             BodyChange::Keep => None,
         };
-        let len = body.as_ref().map_or(held.bytes(), Bytes::len);
+        let len = body.as_ref().map_or_else(|| held.bytes(), Bytes::len);
         if held.headers.as_ref().is_some_and(|headers| !length_matches(headers, len)) {
             if let Some(before) = before {
                 held.headers = before;
