@@ -10,7 +10,7 @@ pub(crate) mod values;
 use std::time::Duration;
 
 use crate::scenario::{Processor, Scenario};
-use crate::transcript::{Message, Received, Reply};
+use crate::transcript::{Message, Received, Reply, StreamEnd};
 
 use client::Client;
 use processor::ProcessorPeer;
@@ -49,6 +49,17 @@ impl Peers {
     /// When the data plane cannot be reached, or gives no end within the time a scenario may take.
     pub async fn request(scenario: &Scenario, address: std::net::SocketAddr) -> anyhow::Result<Reply> {
         Client::new(&scenario.request).run(address).await
+    }
+
+    /// Lets the time pass that the scenario watches the side stream for, unless that ends before. Call when the client
+    /// has its response.
+    pub async fn watch(&self, scenario: &Scenario) -> Option<StreamEnd> {
+        let patience = scenario.watch?.duration();
+        let end = tokio::time::Instant::now();
+        match &self.processor {
+            Some(processor) => processor.watch(end, patience).await,
+            None => None,
+        }
     }
 
     /// What the processor and the upstream saw. Call when the data plane has finished the exchange: what it sent last

@@ -79,6 +79,17 @@ pub struct Scenario {
     /// Targets that cannot run it, each with the reason.
     #[serde(default)]
     pub skip: BTreeMap<TargetKind, String>,
+    /// Watch the side stream for so long after the client's response has ended, and tell when it was closed against
+    /// that moment (`stream.closed`) and whether it was reset (`stream.reset`). Counters are read after it.
+    pub watch: Option<Millis>,
+    /// Close side streams gracefully: half-close, wait for the processor's end, reset after a second. On Envoy its
+    /// runtime flag `ext_proc_graceful_grpc_close`.
+    #[serde(default)]
+    pub graceful_close: bool,
+    /// Tell the filter's logging object (`logging`), as Envoy's access log prints it: measured times and counts of bytes
+    /// as `n` unless they are zero, and the name of the processor as `scenario`.
+    #[serde(default)]
+    pub logging: bool,
     /// What must come of it on every target, by hand. Targets are compared with Envoy's transcript besides.
     #[serde(default)]
     pub expect: Expect,

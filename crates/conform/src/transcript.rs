@@ -1,13 +1,17 @@
 //! What every party saw of one exchange, in a form that can be compared.
 
 mod compare;
+mod logging;
 mod normalise;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use compare::{Difference, check, differences};
+pub use logging::Logging;
 pub use normalise::{DROPPED, fields};
 
 use crate::scenario::Kind;
@@ -30,6 +34,57 @@ pub struct Transcript {
     pub details: Option<String>,
     /// The dynamic metadata at the end, by namespace, as JSON.
     pub metadata: BTreeMap<String, String>,
+    /// When and how the data plane closed the side stream, of scenarios that watch it.
+    pub stream: Option<StreamEnd>,
+    /// The filter's logging object, of scenarios that ask for it.
+    pub logging: Option<Logging>,
+}
+
+/// What the processor saw of the end of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// The data plane sends nothing more.
+    pub half_closed: Option<Moment>,
+    /// It was given up, before the processor ended it.
+    pub reset: Option<Moment>,
+}
+
+/// A time against the end of the client's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Clearly before.
+    Before,
+    /// As near as can be told.
+    With,
+    /// So many hundred milliseconds later.
+    Later(u64),
+}
+
+impl Moment {
+    /// What is nearer than this to the end cannot be told from it.
+    const NEAR_BEFORE: Duration = Duration::from_millis(20);
+
+    /// How `at` lies against `end`, both since a common beginning.
+    #[must_use]
+    pub fn of(at: Duration, end: Duration) -> Self {
+        if at + Self::NEAR_BEFORE < end {
+            return Self::Before;
+        }
+        match (at.saturating_sub(end).as_millis() + 50) / 100 {
+            0 => Self::With,
+            hundreds => Self::Later(u64::try_from(hundreds).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before => f.write_str("before the response ended"),
+            Self::With => f.write_str("with the end of the response"),
+            Self::Later(hundreds) => write!(f, "{hundreds}00 ms after the response"),
+        }
+    }
 }
 
 /// A message that the processor saw.

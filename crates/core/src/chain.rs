@@ -129,7 +129,7 @@ impl FilterChain {
         if target.take_metadata(&mut event).is_none_or(|received| self.receive_metadata(received)) {
             self.filters[filter].handle_stream(now, event);
         } else {
-            self.filters[filter].refuse_metadata();
+            self.filters[filter].refuse_metadata(now);
         }
         self.settle(now);
     }
@@ -169,15 +169,32 @@ impl FilterChain {
     }
 
     /// The exchange is over for the data plane (both directions done, nothing to read any more): side streams that
-    /// are still open are half-closed and counted as closed. Idempotent.
-    pub fn finish(&mut self, _now: Instant) {
+    /// are still open are half-closed and counted as closed, those of observability mode after their
+    /// `deferred_close_timeout`. Idempotent.
+    ///
+    /// Go on with streams and deadlines (steps 1 and 2) until [`has_streams`](Self::has_streams) says no. A data plane
+    /// that cannot wait may reset the streams in place of that.
+    pub fn finish(&mut self, now: Instant) {
         for filter in &mut self.filters {
-            filter.finish();
+            filter.finish(now);
         }
         self.request.close();
         self.response.close();
         self.over = true;
         self.collect_effects();
+    }
+
+    /// Closes the side streams that wait for their `deferred_close_timeout`, before it has passed: the data plane shuts
+    /// down. Call it after [`finish`](Self::finish).
+    pub fn close_streams(&mut self, now: Instant) {
+        self.filters.iter_mut().for_each(|filter| filter.close_deferred(now));
+        self.collect_effects();
+    }
+
+    /// Whether there is a side stream that has not ended at both ends.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        !self.filters.iter().all(Filter::has_no_stream)
     }
 
     /// The next thing to do.
@@ -210,6 +227,13 @@ impl FilterChain {
         let deadlines = self.filters.iter().enumerate();
         let deadlines = deadlines.filter_map(|(index, filter)| filter.poll_timeout().map(|(at, why)| (at, index, why)));
         deadlines.min_by_key(|(at, index, _)| (*at, *index))
+    }
+
+    /// Whether a deadline is running that the exchange waits for. Those of [`Timer::DeferredClose`] and
+    /// [`Timer::RemoteClose`] are about the end of a side stream only.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.filters.iter().any(Filter::waits)
     }
 
     /// Whether more body of this direction may be fed. `false`: do not read it.
@@ -349,7 +373,7 @@ impl FilterChain {
             }
             return;
         }
-        self.filters.iter_mut().for_each(Filter::finish);
+        self.filters.iter_mut().for_each(|filter| filter.finish(now));
         self.response.clear();
         self.response.push(headers.into());
         if let Some(body) = body {
@@ -373,9 +397,9 @@ impl FilterChain {
     }
 
     /// Ends the exchange at once: every open side stream is reset, nothing more is forwarded.
-    fn abandon(&mut self, _now: Instant) {
+    fn abandon(&mut self, now: Instant) {
         for filter in &mut self.filters {
-            filter.reset();
+            filter.reset(now);
         }
         self.collect_effects();
         for lane in [&mut self.request, &mut self.response] {

@@ -37,6 +37,23 @@ pub struct Options {
     pub allow_mode_override: bool,
     /// The modes that it may ask for, compared without `request_headers`; empty allows all. Default empty.
     pub allowed_override_modes: Vec<ProcessingMode>,
+    /// Send the processor copies of what passes and go on without it: nothing waits for its answers, and they have no
+    /// effect. Of bodies, only STREAMED ones are copied. Default false.
+    ///
+    /// Copies that the processor has not taken are bounded by `buffer_limit` for each direction: above it, no more of
+    /// the body is read. Where the processor takes none for `message_timeout` while the exchange waits, it gets no more
+    /// of this exchange (`message_timeouts`), and the exchange goes on, whatever `failure_mode_allow` says. A stream
+    /// that fails is a failure as ever, as in Envoy: without `failure_mode_allow` it fails the exchange.
+    pub observability_mode: bool,
+    /// Observability mode: how long the processor may go on reading once the exchange is over. Default 5 s.
+    pub deferred_close_timeout: Duration,
+    /// How long the processor may take to end a stream that was half-closed; then it is reset. Zero: streams are reset
+    /// and never half-closed. Default 1 s.
+    ///
+    /// Envoy: runtime `remote_close_timeout_milliseconds`, which is in force with the runtime flag
+    /// `ext_proc_graceful_grpc_close`. Without that flag (its default) it half-closes and resets in one go, and
+    /// processors see either.
+    pub remote_close_timeout: Duration,
     /// Treat an immediate response as a protocol error. Default false.
     pub disable_immediate_response: bool,
     /// Send STREAMED body while the headers wait for their answer; without effect on other modes. The answers come in
@@ -111,6 +128,9 @@ impl Default for Options {
             status_on_error: 500,
             allow_mode_override: false,
             allowed_override_modes: Vec::new(),
+            observability_mode: false,
+            deferred_close_timeout: Duration::from_secs(5),
+            remote_close_timeout: Duration::from_secs(1),
             disable_immediate_response: false,
             send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,

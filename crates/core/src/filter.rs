@@ -24,6 +24,10 @@
 //! * A reply that the processor streams has a deadline for each next part (`streamed_reply_timeout`), is cut when the
 //!   processor ends its stream before the reply, and keeps its `content-length`; Envoy leaves the client waiting, or with
 //!   a body that is not what was announced. The upstream never sees the request that is answered so.
+//! * In observability mode a processor that takes no copies is done without after `message_timeout`; Envoy's exchange
+//!   waits for it.
+//! * A stream is half-closed, and reset only if the processor does not end it within `remote_close_timeout`. Envoy does
+//!   so with a runtime flag, and by default half-closes and resets in one go.
 
 mod event;
 mod fail;
@@ -32,6 +36,7 @@ mod held;
 mod link;
 mod metadata;
 mod mode;
+mod observe;
 mod order;
 mod out;
 mod replay;
@@ -74,6 +79,8 @@ pub struct Filter {
     link: Link,
     kind: Option<RequestKind>,
     reply: StreamedReply,
+    /// What the stream had taken when the exchange began to wait for it.
+    stall_seen: u64,
 }
 
 /// The caller broke the contract: an event that cannot follow what it fed before.
@@ -91,6 +98,7 @@ impl Filter {
             link: Link::default(),
             kind: None,
             reply: StreamedReply::No,
+            stall_seen: 0,
             config,
         }
     }
@@ -106,23 +114,30 @@ impl Filter {
             return Ok(());
         }
         let order = side.order().next(&event)?;
-        let headers = if let HttpEvent::Headers(headers, _) = &event { Some(headers) } else { None };
-        if let (Direction::Request, Some(headers)) = (direction, headers) {
+        self.read_headers(direction, &event);
+        if self.config.options().observability_mode {
+            self.observe(now, direction, order, event);
+            return Ok(());
+        }
+        let response_begins = direction == Direction::Response && matches!(event, HttpEvent::Headers(..));
+        match self.with_side(now, direction, |side, cx| side.on_http(cx, order, event)) {
+            Ok(()) if response_begins => self.close_if_settled(now),
+            Ok(()) => {}
+            Err(cause) => self.fail(now, cause),
+        }
+        self.balance(now);
+        Ok(())
+    }
+
+    /// What the filter has to know of headers, before anything is done about them.
+    fn read_headers(&mut self, direction: Direction, event: &HttpEvent) {
+        let HttpEvent::Headers(headers, _) = event else { return };
+        if direction == Direction::Request {
             self.kind.get_or_insert_with(|| RequestKind::of(headers));
         }
-        if let Some(headers) = headers {
-            let options = self.config.options();
-            let lists = [&options.request_attributes[..], &options.response_attributes[..]];
-            self.link.attributes.read(direction, headers, lists);
-        }
-        let response_begins = direction == Direction::Response && headers.is_some();
-        match self.with_side(now, direction, |side, cx| side.on_http(cx, order, event)) {
-            Ok(()) if response_begins => self.close_if_settled(),
-            Ok(()) => {}
-            Err(cause) => self.fail(cause),
-        }
-        self.balance();
-        Ok(())
+        let options = self.config.options();
+        let lists = [&options.request_attributes[..], &options.response_attributes[..]];
+        self.link.attributes.read(direction, headers, lists);
     }
 
     /// Tells an attribute that the headers do not have (`source.address`, `request.time`). It goes with the first message
@@ -144,41 +159,48 @@ impl Filter {
     pub fn handle_stream(&mut self, now: Instant, event: StreamEvent) {
         match (self.link.stream, event) {
             // What its side has not taken yet goes nowhere.
-            (Stream::Closed, StreamEvent::Closed(_)) => self.link.unsend(),
+            (Stream::Deferred | Stream::Closed, StreamEvent::Closed(_)) => self.link.ended(),
             (Stream::Unopened, StreamEvent::Reply(_) | StreamEvent::Closed(_))
-            | (Stream::Closed, StreamEvent::Reply(_)) => return,
+            | (Stream::Deferred | Stream::Closed, StreamEvent::Reply(_)) => return,
+            (Stream::Open, StreamEvent::Reply(_)) if self.config.options().observability_mode => return,
             (Stream::Open, StreamEvent::Reply(message)) => self.on_message(now, *message),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
                 if self.is_replying() {
-                    self.fail(Cause::ReplyUnfinished);
-                    return self.balance();
+                    self.fail(now, Cause::ReplyUnfinished);
+                    return self.balance(now);
                 }
-                let drained = self.link.draining;
+                let drained = self.link.draining || self.config.options().observability_mode;
                 let undrained = !self.request.may_end_here() || !self.response.may_end_here();
                 if !drained && (undrained || self.config.options().profile.early_end_fails()) {
-                    self.fail(if undrained { Cause::EndedUndrained } else { Cause::EndedEarly });
-                    return self.balance();
+                    self.fail(now, if undrained { Cause::EndedUndrained } else { Cause::EndedEarly });
+                    return self.balance(now);
                 }
                 self.link.lose(true);
                 if drained {
                     self.bypass();
                 } else if self.request.is_away() || self.response.is_away() {
-                    self.fail(Cause::BodyLost);
+                    self.fail(now, Cause::BodyLost);
                 } else {
                     self.go_on_without();
                 }
             }
-            (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(Cause::Grpc(status)),
+            (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(now, Cause::Grpc(status)),
         }
-        self.balance();
+        self.balance(now);
     }
 
     /// Call when the deadline of [`poll_timeout`](Self::poll_timeout) has passed; earlier calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|(at, _)| at <= now) {
-            self.fail(Cause::Timeout);
-            self.balance();
+        match self.poll_timeout().filter(|(at, _)| *at <= now) {
+            Some((_, Timer::Message(_) | Timer::StreamedReply)) => {
+                self.fail(now, Cause::Timeout);
+                self.balance(now);
+            }
+            Some((_, Timer::Stalled)) => self.on_stall(now),
+            Some((_, Timer::DeferredClose)) => self.close(now),
+            Some((_, Timer::RemoteClose)) => self.link.reset_closed(),
+            None => {}
         }
     }
 
@@ -253,16 +275,43 @@ impl Filter {
         self.link.timers.stop(direction);
     }
 
-    /// The exchange is over: half-closes the stream and drops what is held.
-    pub(crate) fn finish(&mut self) {
+    /// The exchange is over: half-closes the stream, in observability mode after a while, and drops what is held.
+    pub(crate) fn finish(&mut self, now: Instant) {
         Direction::BOTH.into_iter().for_each(|direction| self.cut(direction));
-        self.link.close();
+        match self.config.options() {
+            options if options.observability_mode => self.link.defer(now, options.deferred_close_timeout),
+            _ => self.close(now),
+        }
     }
 
-    /// The exchange was given up: resets the stream and drops what is held.
-    pub(crate) fn reset(&mut self) {
+    /// The exchange was given up: resets the stream, but in observability mode, and drops what is held.
+    pub(crate) fn reset(&mut self, now: Instant) {
         Direction::BOTH.into_iter().for_each(|direction| self.cut(direction));
-        self.link.reset();
+        match self.config.options() {
+            options if options.observability_mode => self.link.defer(now, options.deferred_close_timeout),
+            _ => self.link.reset(),
+        }
+    }
+
+    /// Ends the time that the processor has to read on.
+    pub(crate) fn close_deferred(&mut self, now: Instant) {
+        if self.link.stream == Stream::Deferred {
+            self.close(now);
+        }
+    }
+
+    /// Whether a deadline is running that the exchange waits for.
+    pub(crate) fn waits(&self) -> bool {
+        self.link.timers.holds_exchange()
+    }
+
+    /// Whether there is no stream, or it has ended at both ends as far as this filter waits for it.
+    pub(crate) fn has_no_stream(&self) -> bool {
+        match self.link.stream {
+            Stream::Unopened => true,
+            Stream::Open | Stream::Deferred => false,
+            Stream::Closed => !self.link.timers.is_ending(),
+        }
     }
 
     /// Gives the processor room for what has gone on of this direction. Call it when there is room behind the filter;
@@ -283,7 +332,7 @@ impl Filter {
         if let Some(increments) = window
             && let Err(violation) = self.on_window(now, increments)
         {
-            return self.fail(violation.into());
+            return self.fail(now, violation.into());
         }
         if !alone {
             self.on_reply(now, Reply::read(message, profile));
@@ -354,19 +403,19 @@ impl Filter {
             }
         };
         match handled {
-            Ok(true) => self.close_if_settled(),
+            Ok(true) => self.close_if_settled(now),
             Ok(false) => {}
-            Err(cause) => self.fail(cause),
+            Err(cause) => self.fail(now, cause),
         }
     }
 
     /// Closes the stream when no answer can be expected on it any more.
-    fn close_if_settled(&mut self) {
+    fn close_if_settled(&mut self, now: Instant) {
         if self.is_replying() {
             return;
         }
         if self.link.stream == Stream::Open && self.request.is_settled() && self.response.is_settled() {
-            self.link.close();
+            self.close(now);
         }
     }
 
@@ -377,6 +426,10 @@ impl Filter {
         self.bypass();
     }
 
+    fn close(&mut self, now: Instant) {
+        self.link.close(now, self.config.options().remote_close_timeout);
+    }
+
     /// Processing is over: everything passes.
     fn bypass(&mut self) {
         self.request.bypass();
@@ -384,9 +437,9 @@ impl Filter {
     }
 
     /// After every handler: the limits, and a body that did not fit its promised length.
-    fn balance(&mut self) {
+    fn balance(&mut self, now: Instant) {
         if self.request.out.is_broken() || self.response.out.is_broken() {
-            self.fail(Violation::LengthMismatch.into());
+            self.fail(now, Violation::LengthMismatch.into());
         }
         let limit = self.config.options().buffer_limit;
         let [request, response] = self.link.unsent;

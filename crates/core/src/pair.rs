@@ -291,14 +291,20 @@ impl Pair {
     }
 
     /// What was under way when the exchange ended still arrives. The chain must not care; what it would do about it
-    /// is in the log.
+    /// is in the log. Streams that are still open then are at their deadlines.
     fn aftermath(&mut self) {
-        while let Some(happening) = self.queue.pop() {
-            if let Happening::ToDataPlane(filter, event) = happening {
-                self.chain.handle_stream(self.now, filter, event);
+        loop {
+            while let Some(happening) = self.queue.pop() {
+                if let Happening::ToDataPlane(filter, event) = happening {
+                    self.chain.handle_stream(self.now, filter, event);
+                }
             }
+            self.drain_outlets();
+            let Some((deadline, ..)) = self.chain.poll_timeout() else { return };
+            self.advance(deadline);
+            self.chain.handle_timeout(self.now);
+            self.drain_outlets();
         }
-        self.drain_outlets();
     }
 
     fn source(&mut self, direction: Direction) -> &mut Source {
@@ -409,7 +415,7 @@ impl Pair {
 
     /// The request cannot get further: whatever is still going on is about the streams only.
     fn nothing_under_way(&self) -> bool {
-        self.chain.poll_timeout().is_none() && !self.queue.iter().any(|h| !matches!(h, Happening::Due(_)))
+        !self.chain.waits() && !self.queue.iter().any(|h| !matches!(h, Happening::Due(_)))
     }
 
     fn drain_outlets(&mut self) {

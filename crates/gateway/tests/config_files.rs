@@ -133,7 +133,7 @@ fn an_entry_alone() {
     assert_eq!(problems.to_string(), "1:17: `grpc_service` is not supported yet; name the processor with `processor`");
     assert!(with_service.without_grpc_service().to_options().unwrap().failure_mode_allow);
 
-    let off = "{ observability_mode: false, allowed_override_modes: [], forward_rules: null, emit_client_span: false }";
+    let off = "{ allowed_override_modes: [], forward_rules: null, emit_client_span: false }";
     assert!(entry(off).to_options().is_ok(), "what is off needs no support");
 }
 
@@ -187,6 +187,9 @@ fn an_entry_as_a_value() {
         "status_on_error": { "code": 429 },
         "mutation_rules": { "allow_expression": { "google_re2": {}, "regex": "x-.*" }, "disallow_all": true },
         "route_cache_action": "RETAIN",
+        "observabilityMode": true,
+        "deferred_close_timeout": "0.4s",
+        "remote_close_timeout": "0s",
         "send_body_without_waiting_for_header_response": true,
         "allow_mode_override": true,
         "forward_rules": {
@@ -199,16 +202,21 @@ fn an_entry_as_a_value() {
     let options = entry.without_grpc_service().to_options().unwrap();
     assert!(options.failure_mode_allow && options.processing_mode.request_trailers);
     assert_eq!((options.status_on_error, options.message_timeout.as_millis()), (429, 500));
+    assert!(options.observability_mode && options.remote_close_timeout.is_zero());
+    assert_eq!(options.deferred_close_timeout.as_millis(), 400);
     assert_eq!(options.mutation_rules.allow_expression.unwrap().as_str(), "x-.*");
     assert!(options.send_body_without_waiting_for_header_response && options.allow_mode_override);
     assert_eq!(options.forward_rules.allowed.as_ref().map(Vec::len), Some(2));
     assert!(options.forward_rules.disallowed[0].ignore_case);
     let [allowed] = options.allowed_override_modes[..] else { panic!("{:?}", options.allowed_override_modes) };
     assert_eq!((allowed.request_body, allowed.response_headers), (BodyMode::FullDuplexStreamed, false));
-    let unsupported = serde_json::json!({ "stat_prefix": "x", "observability_mode": true });
+    let unsupported = serde_json::json!({ "stat_prefix": "x", "on_processing_response": {} });
     let entry: ext_proc::ExtProc = serde_json::from_value(unsupported).unwrap();
     let problems = entry.to_options().unwrap_err();
-    assert_eq!(problems.to_string(), "`stat_prefix` is not supported yet; `observability_mode` is not supported yet");
+    assert_eq!(
+        problems.to_string(),
+        "`stat_prefix` is not supported yet; `on_processing_response` is not supported yet"
+    );
 }
 
 #[test]

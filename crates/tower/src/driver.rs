@@ -4,36 +4,37 @@
 //! that an exchange costs no task; afterwards the response body does, or a task of its own when there is something to
 //! do that must not wait for the client.
 
+mod linger;
+mod sides;
+mod timer;
+
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use extproc_core::chain::{Effect, Peer};
-use extproc_core::filter::{ApiMisuse, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
+use extproc_core::filter::{ApiMisuse, Forward, HttpEvent};
 use extproc_core::local_reply::RequestKind;
 use extproc_core::{Direction, DynamicMetadata, FilterChain};
 use http::{Extensions, Request, Response, request};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 use tower_service::Service;
 
+use self::sides::Side;
+use self::timer::Timer;
 use crate::body::BoxError;
 use crate::headers;
 use crate::http::{ClusterMetadata, Filter, RecomputeRoute, Refusal};
-use crate::processor::{Opening, Replay, SideStream};
 use crate::request_body::RequestBody;
 use crate::shared::{Fate, Shared};
 
 /// How often the loop goes round before it lets other tasks run.
 const ROUNDS: usize = 64;
-/// How long a processor may take to end a stream after we have half-closed it. Its messages count no more; this only
-/// spares it a reset. Envoy: `remote_close_timeout`.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A driver whose types are forgotten.
 pub(crate) trait Drive: Future<Output = ()> + Send {
@@ -82,34 +83,10 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if !*this.concluded {
-                conclude(this.shared, this.sides);
+                linger::conclude(this.shared, this.filters, this.sides);
             }
         }
     }
-}
-
-pin_project! {
-    struct Timer {
-        #[pin]
-        sleep: Sleep,
-        // When `sleep` will fire; none when it has.
-        armed: Option<Instant>,
-    }
-}
-
-/// The stream of one filter.
-enum Side {
-    Unopened,
-    /// The first message is taken from the filter at once: it is sent, and its time runs, also while connecting.
-    Opening(Opening, First),
-    Open(SideStream),
-    Closed,
-}
-
-/// What is sent on a stream as soon as it is open.
-enum First {
-    Outgoing(Option<Outgoing>),
-    Replay(Replay),
 }
 
 impl<B, S, UB> Driver<B, S, UB>
@@ -118,7 +95,7 @@ where
     B: Body<Data = Bytes>,
 {
     pub(crate) fn new(filters: Arc<[Filter]>, request: Request<B>, service: S) -> Self {
-        let shared = Arc::new(Shared::new(Arc::clone(&filters)));
+        let shared = Arc::new(Shared::new(&filters));
         let (headers, mut head, body) = crate::http::split(request);
         let end = body.is_end_stream();
         let kind = RequestKind::of(&headers);
@@ -140,7 +117,7 @@ where
             extensions: Extensions::new(),
             cancelled: false,
             concluded: false,
-            timer: Timer { sleep: tokio::time::sleep(Duration::ZERO), armed: None },
+            timer: Timer::new(),
         }
     }
 
@@ -184,7 +161,7 @@ where
                 Side::Open(stream) => stream.is_half_closed(),
                 Side::Opening(..) => false,
             })
-            && state.view().deadline.is_none()
+            && !state.chain.waits()
     }
 }
 
@@ -211,7 +188,7 @@ where
                 | self.as_mut().poll_response(cx);
             if self.is_over() {
                 let this = self.as_mut().project();
-                conclude(this.shared, this.sides);
+                linger::conclude(this.shared, this.filters, this.sides);
                 *this.concluded = true;
                 return Poll::Ready(());
             }
@@ -243,15 +220,11 @@ where
                 Effect::OpenStream(filter) => match this.filters[filter].processor.open() {
                     Ok(opening) => {
                         let first = this.shared.step(|chain| chain.poll_send(filter));
-                        this.sides[filter] = Side::Opening(opening, First::Outgoing(first));
+                        this.sides[filter] = Side::opening(opening, first);
                     }
-                    Err(status) => closed(this.shared, filter, Err(status)),
+                    Err(status) => sides::closed(this.shared, filter, Err(status)),
                 },
-                Effect::ResetStream(filter) => {
-                    if let Side::Open(stream) = mem::replace(&mut this.sides[filter], Side::Closed) {
-                        stream.reset();
-                    }
-                }
+                Effect::ResetStream(filter) => this.sides[filter].reset(),
                 Effect::RecomputeRoute => *this.reroute = true,
                 Effect::CancelUpstream => {
                     *this.cancelled = true;
@@ -269,65 +242,16 @@ where
 
     fn poll_sides(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let this = self.project();
-        let mut moved = false;
-        for (index, side) in this.sides.iter_mut().enumerate() {
-            if let Side::Opening(opening, first) = side {
-                match opening.poll(cx) {
-                    Poll::Ready(Ok(mut stream)) => {
-                        match mem::replace(first, First::Outgoing(None)) {
-                            First::Outgoing(first) => first.into_iter().for_each(|it| give(&mut stream, it)),
-                            First::Replay(replay) => stream.resend(replay),
-                        }
-                        *side = Side::Open(stream);
-                    }
-                    Poll::Ready(Err(status)) => {
-                        *side = Side::Closed;
-                        closed(this.shared, index, Err(status));
-                        moved = true;
-                    }
-                    Poll::Pending => {}
-                }
-            }
-            if let Side::Open(stream) = side {
-                moved |= send(this.shared, index, stream, cx);
-                if !this.shared.lock().chain.takes_messages(index) {
-                    continue;
-                }
-                match stream.poll_message(cx) {
-                    Poll::Ready(Ok(reply)) => {
-                        let event = StreamEvent::Reply(reply);
-                        this.shared.step(|chain| chain.handle_stream(now(), index, event));
-                        moved = true;
-                    }
-                    Poll::Ready(Err(end)) => {
-                        match again(&this.filters[index], side) {
-                            Some(opening) => *side = opening,
-                            None => closed(this.shared, index, end),
-                        }
-                        moved = true;
-                    }
-                    Poll::Pending => {}
-                }
-            }
-        }
-        moved
+        sides::poll(this.sides, this.shared, |filter| this.filters[filter].processor.open().ok(), cx)
     }
 
     fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let this = self.project();
-        let Some(deadline) = this.shared.lock().view().deadline else { return false };
-        let mut timer = this.timer.project();
-        // A deadline that moved away is found when the old one fires: cheaper than to register each one anew.
-        if timer.armed.is_none_or(|armed| deadline < armed) {
-            timer.sleep.as_mut().reset(deadline.into());
-            *timer.armed = Some(deadline);
+        let fires = this.timer.poll(this.shared.lock().view().deadline, cx);
+        if fires {
+            this.shared.step(|chain| chain.handle_timeout(now()));
         }
-        if timer.sleep.poll(cx).is_pending() {
-            return false;
-        }
-        *timer.armed = None;
-        this.shared.step(|chain| chain.handle_timeout(now()));
-        true
+        fires
     }
 
     fn poll_request(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
@@ -463,76 +387,6 @@ where
             Fate::Ended => self.cancelled || state.fate(Direction::Request) != Fate::Open,
         }
     }
-}
-
-/// Closes a side whose stream has ended. When the processor did not look at it, gives what to put in its place.
-fn again(filter: &Filter, side: &mut Side) -> Option<Side> {
-    let Side::Open(stream) = mem::replace(side, Side::Closed) else { return None };
-    let replay = stream.into_replay()?;
-    let opening = filter.processor.open().ok()?;
-    Some(Side::Opening(opening, First::Replay(replay)))
-}
-
-/// Passes messages on as flow control allows.
-fn send(shared: &Shared, index: usize, stream: &mut SideStream, cx: &mut Context<'_>) -> bool {
-    let mut moved = false;
-    while stream.poll_ready(cx).is_ready() && !stream.is_half_closed() {
-        let Some(outgoing) = shared.step(|chain| chain.poll_send(index)) else { break };
-        give(stream, outgoing);
-        moved = true;
-    }
-    moved
-}
-
-fn give(stream: &mut SideStream, outgoing: Outgoing) {
-    match outgoing {
-        Outgoing::Message(message) => stream.send(&message),
-        Outgoing::HalfClose => stream.half_close(),
-    }
-}
-
-/// Ends an exchange: the filters count it, and processors see the end of their streams.
-fn conclude(shared: &Shared, sides: &mut [Side]) {
-    let fate = shared.lock().fate(Direction::Response);
-    if matches!(fate, Fate::Open | Fate::Gone) {
-        shared.step(|chain| chain.handle_reset(now(), Peer::Downstream));
-    }
-    let details = shared.step(|chain| {
-        chain.finish(now());
-        chain.details().map(str::to_owned)
-    });
-    tracing::debug!(response = ?fate, details, "exchange over");
-    shared.close(Direction::Request, Fate::Cut);
-    while let Some(effect) = shared.step(FilterChain::poll_effect) {
-        if let Effect::ResetStream(filter) = effect
-            && let Side::Open(stream) = mem::replace(&mut sides[filter], Side::Closed)
-        {
-            stream.reset();
-        }
-    }
-    let mut lingering = Vec::new();
-    for (index, side) in sides.iter_mut().enumerate() {
-        let Side::Open(mut stream) = mem::replace(side, Side::Closed) else { continue };
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        send(shared, index, &mut stream, &mut cx);
-        if stream.is_half_closed() { lingering.push(stream) } else { stream.reset() }
-    }
-    if !lingering.is_empty()
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-    {
-        runtime.spawn(tokio::time::timeout(LINGER, linger(lingering)));
-    }
-}
-
-/// Reads streams to their end, so that a processor that ends them in its own time is not reset.
-async fn linger(streams: Vec<SideStream>) {
-    for mut stream in streams {
-        while std::future::poll_fn(|cx| stream.poll_message(cx)).await.is_ok() {}
-    }
-}
-
-fn closed(shared: &Shared, filter: usize, end: Result<(), GrpcStatus>) {
-    shared.step(|chain| chain.handle_stream(now(), filter, StreamEvent::Closed(end)));
 }
 
 fn feed(shared: &Shared, direction: Direction, event: HttpEvent) {

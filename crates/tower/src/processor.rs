@@ -3,6 +3,7 @@
 mod link;
 mod stream;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,7 @@ use extproc_core::filter::GrpcStatus;
 
 use link::{Connection, Link};
 pub(crate) use stream::{Replay, SideStream};
+use tokio::sync::watch;
 
 /// An external processor: one or more equal servers. Clones share the connections.
 ///
@@ -28,6 +30,8 @@ pub struct Processor {
 struct Inner {
     links: Vec<Link>,
     next: AtomicUsize,
+    /// Dropped with the last clone, which ends what still goes on of exchanges that are over.
+    alive: watch::Sender<()>,
 }
 
 /// Where one server of a processor listens.
@@ -52,7 +56,13 @@ impl Processor {
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, connect_timeout: Duration) -> Self {
         let links = endpoints.into_iter().map(|it| Link::new(it, connect_timeout)).collect();
-        Self { inner: Arc::new(Inner { links, next: AtomicUsize::new(0) }) }
+        Self { inner: Arc::new(Inner { links, next: AtomicUsize::new(0), alive: watch::Sender::new(()) }) }
+    }
+
+    /// Completes when the last clone is dropped.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut alive = self.inner.alive.subscribe();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// Begins to open a stream. Must run inside a tokio runtime.

@@ -12,6 +12,7 @@ use extproc_core::filter::Forward;
 use extproc_core::{Direction, FilterChain, Stats};
 
 use crate::http::Filter;
+use crate::metrics::Counters;
 
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -20,9 +21,14 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) chain: FilterChain,
     sinks: [Sink; 2],
-    filters: Arc<[Filter]>,
-    published: Box<[Stats]>,
+    published: Box<[Published]>,
     parked: Option<Parked>,
+}
+
+/// What of a filter's counters everybody can see.
+struct Published {
+    counters: Arc<Counters>,
+    stats: Stats,
 }
 
 /// Where one direction goes.
@@ -75,10 +81,12 @@ pub(crate) enum Part {
 }
 
 impl Shared {
-    pub(crate) fn new(filters: Arc<[Filter]>) -> Self {
+    pub(crate) fn new(filters: &[Filter]) -> Self {
         let chain = FilterChain::new(filters.iter().map(|it| Arc::clone(&it.config)));
-        let published = vec![Stats::default(); filters.len()].into();
-        let state = State { chain, sinks: Default::default(), filters, published, parked: None };
+        let published =
+            filters.iter().map(|it| Published { counters: Arc::clone(&it.counters), stats: Stats::default() });
+        let published = published.collect();
+        let state = State { chain, sinks: Default::default(), published, parked: None };
         Self { state: Mutex::new(state) }
     }
 
@@ -175,11 +183,11 @@ impl State {
     }
 
     pub(crate) fn publish(&mut self) {
-        for (index, (filter, published)) in self.filters.iter().zip(&mut self.published).enumerate() {
+        for (index, Published { counters, stats }) in self.published.iter_mut().enumerate() {
             let now = self.chain.stats(index);
-            if now != published {
-                filter.counters.add(&now.since(published));
-                *published = *now;
+            if now != stats {
+                counters.add(&now.since(stats));
+                *stats = *now;
             }
         }
     }
@@ -190,7 +198,7 @@ impl State {
             done: Direction::BOTH.map(|it| self.chain.is_done(it)),
             fate: Direction::BOTH.map(|it| self.sinks[it as usize].fate),
             sends: self.chain.has_outgoing(),
-            takes: (0..self.filters.len()).all(|it| self.chain.takes_messages(it)),
+            takes: (0..self.chain.len()).all(|it| self.chain.takes_messages(it)),
             deadline: self.chain.poll_timeout().map(|(deadline, ..)| deadline),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use extproc_proto::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
@@ -10,7 +10,7 @@ use extproc_proto::{ProcessingRequest, ProcessingResponse};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Code, Response, Status, Streaming};
@@ -18,7 +18,7 @@ use tonic::{Code, Response, Status, Streaming};
 use super::answer;
 use super::upstream::reserve;
 use crate::scenario::{Kind, Script};
-use crate::transcript::Message;
+use crate::transcript::{Message, Moment, StreamEnd};
 
 /// A processor that listens, answers by script and takes down what it sees.
 #[derive(Debug)]
@@ -35,6 +35,31 @@ struct Record {
     messages: Mutex<Vec<Message>>,
     /// How many streams are being read.
     open: watch::Sender<usize>,
+    /// How many streams the data plane or the script have not ended altogether.
+    playing: watch::Sender<usize>,
+    /// How the first stream ended.
+    closing: Mutex<Closing>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Closing {
+    half_closed: Option<Instant>,
+    reset: Option<Instant>,
+}
+
+impl Record {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            messages: Mutex::default(),
+            open: watch::Sender::new(0),
+            playing: watch::Sender::new(0),
+            closing: Mutex::default(),
+        })
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Closing> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ProcessorPeer {
@@ -43,7 +68,7 @@ impl ProcessorPeer {
     /// # Errors
     /// When no port can be had.
     pub async fn start(script: Script) -> std::io::Result<Self> {
-        let record = Arc::new(Record { messages: Mutex::new(Vec::new()), open: watch::Sender::new(0) });
+        let record = Record::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let service = ExternalProcessorServer::new(Scripted { script: Arc::new(script), record: Arc::clone(&record) });
@@ -66,7 +91,7 @@ impl ProcessorPeer {
     /// # Errors
     /// When no port can be had.
     pub fn unreachable() -> std::io::Result<Self> {
-        let record = Arc::new(Record { messages: Mutex::new(Vec::new()), open: watch::Sender::new(0) });
+        let record = Record::new();
         let socket = reserve()?;
         Ok(Self { address: socket.local_addr()?, record, _reserved: Some(socket), serving: None })
     }
@@ -75,6 +100,23 @@ impl ProcessorPeer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How the stream ended against `end`, once nothing more can happen to it or the patience has ended. `None` when
+    /// there was no stream.
+    pub(super) async fn watch(&self, end: Instant, patience: Duration) -> Option<StreamEnd> {
+        let (mut open, mut playing) = (self.record.open.subscribe(), self.record.playing.subscribe());
+        let over = async {
+            let _ = open.wait_for(|open| *open == 0).await;
+            let _ = playing.wait_for(|playing| *playing == 0).await;
+        };
+        let _ = timeout(patience, over).await;
+        let Closing { half_closed, reset } = *self.record.closing();
+        // Any common beginning will do, before all that is compared.
+        let beginning = [half_closed, reset].into_iter().flatten().chain([end]).min()?;
+        let moment = |at: Instant| Moment::of(at - beginning, end - beginning);
+        let any = !self.record.messages.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        any.then(|| StreamEnd { half_closed: half_closed.map(moment), reset: reset.map(moment) })
     }
 
     /// What it saw, once every stream has ended or the patience has.
@@ -110,15 +152,30 @@ impl ExternalProcessor for Scripted {
         let (kinds, incoming) = mpsc::unbounded_channel();
         self.record.open.send_modify(|open| *open += 1);
         tokio::spawn(read(request.into_inner(), Arc::clone(&self.record), kinds));
-        tokio::spawn(play(Arc::clone(&self.script), incoming, replies));
+        self.record.playing.send_modify(|playing| *playing += 1);
+        let (script, record) = (Arc::clone(&self.script), Arc::clone(&self.record));
+        tokio::spawn(async move {
+            play(&script, incoming, replies, &record).await;
+            record.playing.send_modify(|playing| *playing -= 1);
+        });
         Ok(Response::new(UnboundedReceiverStream::new(outgoing)))
     }
 }
 
 /// Takes down messages as they come, whatever the script is busy with.
 async fn read(mut stream: Streaming<ProcessingRequest>, record: Arc<Record>, kinds: mpsc::UnboundedSender<Kind>) {
-    // How a stream ends is a race in Envoy (half-close, or cancelled): not recorded.
-    while let Ok(Some(message)) = stream.message().await {
+    loop {
+        let message = match stream.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                record.closing().half_closed.get_or_insert_with(Instant::now);
+                break;
+            }
+            Err(_) => {
+                record.closing().reset.get_or_insert_with(Instant::now);
+                break;
+            }
+        };
         let message = answer::record(&message);
         // The script may have ended the stream.
         let _ = kinds.send(message.kind);
@@ -129,9 +186,10 @@ async fn read(mut stream: Streaming<ProcessingRequest>, record: Arc<Record>, kin
 
 /// Answers one message after the other, each with all its steps.
 async fn play(
-    script: Arc<Script>,
+    script: &Script,
     mut kinds: mpsc::UnboundedReceiver<Kind>,
     replies: mpsc::UnboundedSender<Result<ProcessingResponse, Status>>,
+    record: &Record,
 ) {
     let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
     while let Some(kind) = kinds.recv().await {
@@ -158,5 +216,21 @@ async fn play(
             }
         }
         *nth += 1;
+    }
+    for step in script.at_half_close() {
+        let wait = async {
+            match step.delay {
+                Some(delay) => sleep(delay.duration()).await,
+                None if step.silence => std::future::pending().await,
+                None => {}
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = replies.closed() => {
+                record.closing().reset.get_or_insert_with(Instant::now);
+                return;
+            }
+        }
     }
 }

@@ -85,9 +85,22 @@ pub struct Script {
     response_headers: Answers,
     response_body: Answers,
     response_trailers: Answers,
+    /// What it does when the data plane has half-closed the stream: `silence` keeps it open, `delay` puts off the end.
+    /// It ends the stream OK where nothing else is said.
+    half_close: Answers,
 }
 
 impl Script {
+    /// What to do once the data plane has half-closed the stream: these steps in turn.
+    #[must_use]
+    pub fn at_half_close(&self) -> Vec<Step> {
+        match self.half_close.0.first() {
+            Some(step) if !step.steps.is_empty() => step.steps.clone(),
+            Some(step) => vec![step.clone()],
+            None => vec![Step { close: true, ..Step::default() }],
+        }
+    }
+
     /// The same, but for request headers, which are answered so.
     #[must_use]
     pub fn with_request_headers(self, step: Step) -> Self {

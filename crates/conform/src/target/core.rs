@@ -96,8 +96,7 @@ fn run(scenario: &Scenario) -> Result<Transcript, Failure> {
     plane.settle(start, Duration::ZERO)?;
     let mut last = start;
     while !plane.is_over() {
-        let deadline = plane.deadline().map(|at| at.saturating_duration_since(start));
-        let Some(now) = plane.next_time().into_iter().chain(deadline).min() else {
+        let Some(now) = plane.next(start) else {
             return Err(anyhow::anyhow!("it hangs: nothing is left to happen, and the exchange is not over").into());
         };
         if now > LIMIT {
@@ -108,7 +107,14 @@ fn run(scenario: &Scenario) -> Result<Transcript, Failure> {
         plane.step(last, now)?;
         plane.settle(last, now)?;
     }
-    Ok(plane.transcript(last))
+    plane.finish(last, last - start)?;
+    let watched = plane.ended() + scenario.watch.unwrap_or_default().duration();
+    while let Some(now) = plane.next(start).filter(|now| *now <= watched) {
+        last = last.max(start + now);
+        plane.step(last, now)?;
+        plane.settle(last, now)?;
+    }
+    Ok(plane.transcript(scenario))
 }
 
 /// Plans everything that the client does.

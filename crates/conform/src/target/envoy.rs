@@ -27,7 +27,7 @@ use crate::peer::Peers;
 use crate::peer::http1::{Body, Reader};
 use crate::peer::values;
 use crate::scenario::Scenario;
-use crate::transcript::{End, Transcript};
+use crate::transcript::{End, Logging, Transcript};
 
 /// How long Envoy may take to start, and afterwards to settle after an exchange.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +40,8 @@ pub struct Envoy {
     admin: SocketAddr,
     /// By slug, until the scenario is run.
     prepared: Mutex<BTreeMap<String, (Peers, SocketAddr)>>,
+    /// Runtime flags hold for a whole process: another one closes streams gracefully.
+    graceful: Option<Box<Self>>,
 }
 
 impl Envoy {
@@ -48,13 +50,22 @@ impl Envoy {
     /// # Errors
     /// When Envoy refuses the configuration or does not start; its own last words are part of the error.
     pub async fn start(binary: &Path, scenarios: &[&Scenario]) -> anyhow::Result<Self> {
+        let (graceful, plain): (Vec<&Scenario>, Vec<&Scenario>) = scenarios.iter().partition(|it| it.graceful_close);
+        let mut envoy = Self::start_one(binary, &plain, false).await?;
+        if !graceful.is_empty() {
+            envoy.graceful = Some(Box::new(Self::start_one(binary, &graceful, true).await?));
+        }
+        Ok(envoy)
+    }
+
+    async fn start_one(binary: &Path, scenarios: &[&Scenario], graceful: bool) -> anyhow::Result<Self> {
         let dir = TempDir::new().context("cannot create a directory for Envoy")?;
         let mut peers = Vec::new();
         for scenario in scenarios {
             peers.push(Peers::start(scenario).await.context("cannot start the scripted peers")?);
         }
         let batch: Vec<(&Scenario, &Peers)> = scenarios.iter().copied().zip(&peers).collect();
-        let config = bootstrap::bootstrap(&batch, dir.path());
+        let config = bootstrap::bootstrap(&batch, dir.path(), graceful);
         std::fs::write(dir.path().join("bootstrap.json"), serde_json::to_vec_pretty(&config)?)?;
         let process = Command::new(binary)
             .arg("--config-path")
@@ -71,7 +82,8 @@ impl Envoy {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
-        let mut envoy = Self { process, dir, admin: SocketAddr::from(([127, 0, 0, 1], 0)), prepared: Mutex::default() };
+        let admin = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut envoy = Self { process, dir, admin, prepared: Mutex::default(), graceful: None };
         envoy.admin = envoy.wait_for_admin().await?;
         let ports = envoy.wait_for_listeners(scenarios.len()).await?;
         let mut prepared = BTreeMap::new();
@@ -152,11 +164,13 @@ impl Envoy {
         let (peers, address) =
             prepared.with_context(|| format!("{} is not in this batch, or was run before", scenario.id))?;
         let client = Peers::request(scenario, address).await?;
+        let stream = peers.watch(scenario).await;
         let counters = self.settle(&slug).await?;
-        let details = self.details(&slug).await?;
+        let (details, logging) = self.access(&slug).await?;
+        let logging = logging.filter(|_| scenario.logging);
         let metadata = self.metadata(&slug).await?;
         let (processor, upstream) = peers.finish().await;
-        Ok(Transcript { processor, upstream, client, counters, details, metadata })
+        Ok(Transcript { processor, upstream, client, counters, details, metadata, stream, logging })
     }
 
     /// The filter's counters, once no request of this listener is active any more.
@@ -188,17 +202,24 @@ impl Envoy {
         }
     }
 
-    /// RESPONSE_CODE_DETAILS from the access log.
-    async fn details(&self, slug: &str) -> anyhow::Result<Option<String>> {
+    /// RESPONSE_CODE_DETAILS and the filter's logging object from the access log.
+    async fn access(&self, slug: &str) -> anyhow::Result<(Option<String>, Option<Logging>)> {
         let deadline = Instant::now() + PATIENCE;
         let path: PathBuf = self.dir.path().join("access.log");
         loop {
             let log = std::fs::read_to_string(&path).unwrap_or_default();
             let line = log.lines().find_map(|line| line.strip_prefix(slug)?.strip_prefix(' '));
             match line {
-                // No response at all.
-                Some("-") => return Ok(None),
-                Some(details) => return Ok(Some(details.to_owned())),
+                Some(line) => {
+                    let mut words = line.splitn(3, ' ');
+                    // There may be no response.
+                    let details = words.next().filter(|it| *it != "-").map(str::to_owned);
+                    let (text, fields) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                    let fields = serde_json::from_str::<BTreeMap<String, Value>>(fields).unwrap_or_default();
+                    let plain = |it: Value| it.as_str().map_or_else(|| it.to_string(), str::to_owned);
+                    let fields = fields.into_iter().map(|(name, value)| (name, plain(value)));
+                    return Ok((details, Some(Logging::normalised(text, fields))));
+                }
                 None if Instant::now() > deadline => bail!("Envoy logged no access of {slug}"),
                 None => sleep(Duration::from_millis(10)).await,
             }
@@ -240,6 +261,7 @@ impl Target for Envoy {
         &'a self,
         scenario: &'a Scenario,
     ) -> Pin<Box<dyn Future<Output = Result<Transcript, Failure>> + Send + 'a>> {
-        Box::pin(self.exchange(scenario))
+        let process = self.graceful.as_deref().filter(|_| scenario.graceful_close).unwrap_or(self);
+        Box::pin(process.exchange(scenario))
     }
 }

@@ -63,10 +63,15 @@ async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
         let _ = stopped.await;
     }));
     let client = Peers::request(scenario, address).await;
+    let stream = peers.watch(scenario).await;
+    // Stopping closes the streams that are open behind their exchange, and counts it.
+    let observing = scenario.config["observability_mode"] == true;
+    let before = observing.then(|| counters(&telemetry));
     drop(stop);
     serving.await.context("the gateway panicked")?;
     let (processor, upstream) = peers.finish().await;
-    Ok(Transcript { processor, upstream, client: client?, counters: counters(&telemetry), ..Transcript::default() })
+    let counters = before.unwrap_or_else(|| counters(&telemetry));
+    Ok(Transcript { processor, upstream, client: client?, counters, stream, ..Transcript::default() })
 }
 
 fn counters(telemetry: &Telemetry) -> std::collections::BTreeMap<String, u64> {

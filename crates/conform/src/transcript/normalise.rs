@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{HeaderList, Message, Transcript, text};
+use super::{HeaderList, Message, Moment, StreamEnd, Transcript, text};
 use crate::scenario::{Kind, Messages, Scenario};
 
 /// Headers that no comparison looks at, with the reason.
@@ -102,6 +102,17 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
     }
     for (namespace, value) in &transcript.metadata {
         put(format!("metadata.{namespace}"), value.clone());
+    }
+    if let Some(StreamEnd { half_closed, reset }) = transcript.stream {
+        let told = |moment: Option<Moment>| moment.map_or_else(|| "never".to_owned(), |it| it.to_string());
+        put("stream.closed".to_owned(), told(half_closed.into_iter().chain(reset).min()));
+        put("stream.reset".to_owned(), told(reset));
+    }
+    if let Some(logging) = &transcript.logging {
+        put("logging".to_owned(), logging.text.clone());
+        for (name, value) in &logging.fields {
+            put(format!("logging.{name}"), value.clone());
+        }
     }
     if let Some(cause) = transcript.details.as_deref().map(cause)
         && !NOT_OF_THE_FILTER.contains(&cause)

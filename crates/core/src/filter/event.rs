@@ -74,7 +74,8 @@ impl From<HttpEvent> for Forward {
 pub enum Outgoing {
     /// A message.
     Message(Box<ProcessingRequest>),
-    /// Nothing more will be sent. What the processor still says is read and ignored until the exchange ends.
+    /// Nothing more will be sent. What the processor still says is read and ignored until it ends the stream, or
+    /// [`Timer::RemoteClose`] resets it.
     HalfClose,
 }
 
@@ -107,4 +108,10 @@ pub enum Timer {
     Message(crate::Direction),
     /// The processor streams a reply and owes the next part.
     StreamedReply,
+    /// Observability mode: the exchange waits because the processor takes no copies.
+    Stalled,
+    /// Observability mode: the exchange is over, and the stream is still open for the processor to read.
+    DeferredClose,
+    /// The stream was half-closed, and the processor has not ended it.
+    RemoteClose,
 }

@@ -46,7 +46,7 @@ impl From<Violation> for Cause {
 
 impl Filter {
     /// Counts the cause, ends the processing, and fails open or closed as the configuration says.
-    pub(super) fn fail(&mut self, cause: Cause) {
+    pub(super) fn fail(&mut self, now: Instant, cause: Cause) {
         let options = self.config.options();
         // Nothing can go on without body that only the processor has.
         let profile = options.profile;
@@ -60,7 +60,7 @@ impl Filter {
             && profile.may_open(!self.response.is_untouched(), self.link.body_sent && options.replay_buffer == 0);
         let stats = &mut self.link.stats;
         let (opens, status, mut details) = match &cause {
-            Cause::Overflow(direction) => return self.overflow(*direction),
+            Cause::Overflow(direction) => return self.overflow(now, *direction),
             Cause::Framing(direction, error) => return self.bad_framing(*direction, *error),
             Cause::BodyLost => {
                 (false, profile.error_status(options.status_on_error), "full_duplex_body_was_not_returned".to_owned())
@@ -143,7 +143,7 @@ impl Filter {
 
     /// An overflow is not the processor's fault: the 413 for a request is processed as an upstream's response would
     /// be. The 500 for a response is not; nothing of the exchange is left to process then.
-    fn overflow(&mut self, direction: Direction) {
+    fn overflow(&mut self, now: Instant, direction: Direction) {
         let kind = self.kind.unwrap_or_default();
         match direction {
             Direction::Request => {
@@ -151,7 +151,7 @@ impl Filter {
                 self.reply_locally(LocalReply::new(kind, 413, body, "request_payload_too_large"), true);
             }
             Direction::Response => {
-                self.link.close();
+                self.close(now);
                 let body = Bytes::from_static(b"Internal Server Error");
                 self.reply_locally(LocalReply::new(kind, 500, body, "response_payload_too_large"), false);
             }
@@ -185,7 +185,7 @@ impl Filter {
         self.link.stats.stream_msgs_received += 1;
         self.link.stats.immediate_responses_sent += 1;
         self.link.unsend();
-        self.link.close();
+        self.close(now);
         let kind = self.kind.unwrap_or_default();
         self.reply_locally(LocalReply::with_headers(kind, status, grpc_status, headers, body, &details), false);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::grpc::{Message as GrpcMessage, Windows};
 use super::timers::Timers;
-use super::{Effect, EndStream, Outgoing};
+use super::{Effect, EndStream, Outgoing, Timer};
 use crate::attributes::Attributes;
 use crate::config::RouteCacheAction;
 use crate::mutation::{Mutation, Scope};
@@ -18,7 +18,9 @@ use crate::{Config, Direction, Headers, Stats, wire};
 ///
 /// ```text
 /// Unopened --send--> Open --close, reset, ended by the processor--> Closed
-///     +--------------------- finish ------------------------------->
+///     |                |                                              ^
+///     |                +--finish (observability)--> Deferred --------+
+///     +--------------------- finish --------------------------------+
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -27,7 +29,10 @@ pub(super) enum Stream {
     Unopened,
     /// Messages go out, answers count.
     Open,
-    /// Processing is over: nothing is sent, nothing counts.
+    /// The exchange is over. The processor may still take what was sent; nothing that comes counts.
+    Deferred,
+    /// Processing is over: nothing is sent, nothing counts. The processor may have yet to end the stream, see
+    /// [`Timers::is_ending`].
     Closed,
 }
 
@@ -38,7 +43,9 @@ pub(super) struct Link {
     pub(super) outgoing: VecDeque<Outgoing>,
     /// By direction: body in `outgoing` that is held nowhere else.
     pub(super) unsent: [usize; 2],
-    /// The processor was given body, of either direction.
+    /// How many messages the stream has taken.
+    pub(super) taken: u64,
+    /// The processor was given body, of either direction, that is not here any more.
     pub(super) body_sent: bool,
     /// Of a stream that was told of them.
     pub(super) windows: Option<Windows>,
@@ -61,25 +68,62 @@ pub(super) struct Cx<'a> {
 }
 
 impl Link {
-    /// Half-closes the stream: nothing more will be sent, nothing that comes counts.
-    pub(super) fn close(&mut self) {
-        if self.stream == Stream::Open {
-            if !self.draining {
-                self.outgoing.push_back(Outgoing::HalfClose);
-            }
-            self.stats.streams_closed += 1;
+    /// Half-closes the stream: nothing more will be sent, nothing that comes counts. The processor has
+    /// `remote_close_timeout` to end it.
+    pub(super) fn close(&mut self, now: Instant, remote_close_timeout: Duration) {
+        match self.stream {
+            Stream::Open | Stream::Deferred => {}
+            Stream::Unopened => return self.end(),
+            Stream::Closed => return self.timers.stop_all(),
         }
+        if remote_close_timeout.is_zero() {
+            return self.reset();
+        }
+        if !self.draining {
+            self.outgoing.push_back(Outgoing::HalfClose);
+        }
+        self.stats.streams_closed += 1;
         self.end();
+        self.timers.set_ending(Some((now + remote_close_timeout, Timer::RemoteClose)));
+    }
+
+    /// The exchange is over, and the processor may go on reading for a while (observability mode).
+    pub(super) fn defer(&mut self, now: Instant, timeout: Duration) {
+        if self.stream == Stream::Open {
+            self.timers.stop_all();
+            self.stream = Stream::Deferred;
+            self.timers.set_ending(Some((now + timeout, Timer::DeferredClose)));
+        } else if self.stream == Stream::Unopened {
+            self.end();
+        }
     }
 
     /// Resets the stream.
     pub(super) fn reset(&mut self) {
-        if self.stream == Stream::Open {
-            self.unsend();
-            self.effects.push_back(Effect::ResetStream);
-            self.stats.streams_closed += 1;
+        match self.stream {
+            Stream::Open | Stream::Deferred => {
+                self.unsend();
+                self.effects.push_back(Effect::ResetStream);
+                self.stats.streams_closed += 1;
+                self.end();
+            }
+            Stream::Unopened => self.end(),
+            Stream::Closed => self.timers.stop_all(),
         }
-        self.end();
+    }
+
+    /// The processor has not ended in time a stream that was closed.
+    pub(super) fn reset_closed(&mut self) {
+        self.unsend();
+        self.timers.set_ending(None);
+        self.effects.push_back(Effect::ResetStream);
+    }
+
+    /// The processor has ended a stream that is not used any more.
+    pub(super) fn ended(&mut self) {
+        self.unsend();
+        self.timers.set_ending(None);
+        self.stream = Stream::Closed;
     }
 
     /// The stream is gone. Whether that counts as closed depends on why it went.
@@ -136,12 +180,14 @@ impl Link {
             let unsent = &mut self.unsent[direction as usize];
             *unsent = unsent.saturating_sub(len);
         }
+        self.taken += 1;
         Some(outgoing)
     }
 
     fn end(&mut self) {
         self.stream = Stream::Closed;
         self.timers.stop_all();
+        self.timers.set_ending(None);
     }
 }
 
@@ -173,24 +219,30 @@ impl Cx<'_> {
     /// Sends a message, on a stream that is opened for it if need be.
     pub(super) fn tell(&mut self, mut message: Box<wire::Message>) {
         let link = &mut *self.link;
+        let options = self.config.options();
+        message.observability_mode = options.observability_mode;
         match link.stream {
             Stream::Unopened => {
                 link.stream = Stream::Open;
                 link.stats.streams_started += 1;
                 link.effects.push_back(Effect::OpenStream);
-                wire::set_protocol_config(&mut message, self.config.options());
-                link.windows = self.config.windows();
+                if !options.observability_mode {
+                    wire::set_protocol_config(&mut message, options);
+                    link.windows = self.config.windows();
+                }
                 if let Some(windows) = &link.windows {
                     wire::set_windows(&mut message, windows.initial());
                 }
             }
             Stream::Open => {}
-            Stream::Closed => return debug_assert!(false, "nothing is sent after the stream was closed"),
+            Stream::Deferred | Stream::Closed => {
+                return debug_assert!(false, "nothing is sent after the stream was closed");
+            }
         }
         if let Some(direction) = wire::direction(&message) {
             wire::set_attributes(&mut message, link.attributes.take(direction));
         }
-        link.body_sent |= wire::has_body(&message);
+        link.body_sent |= wire::has_body(&message) && !options.observability_mode;
         if let Some(increments) = link.windows.as_mut().and_then(Windows::grant) {
             wire::grant(&mut message, increments);
         }

@@ -1,5 +1,7 @@
 //! Dynamic metadata that goes to the processor and comes from it (Envoy `metadata_options`).
 
+use std::time::Instant;
+
 use super::link::Stream;
 use super::{Filter, StreamEvent};
 use crate::metadata::DynamicMetadata;
@@ -29,7 +31,7 @@ impl Filter {
         let (namespaces, flat) =
             (&options.metadata_options.receiving_namespaces, options.profile.flat_metadata_namespace());
         let extends = message.override_message_timeout.is_some() && options.profile.reads_controls();
-        let unwanted = namespaces.is_empty() && flat.is_none();
+        let unwanted = options.observability_mode || namespaces.is_empty() && flat.is_none();
         if unwanted || extends || message.response.is_none() || self.link.stream != Stream::Open {
             return None;
         }
@@ -42,9 +44,9 @@ impl Filter {
     }
 
     /// The processor sent more metadata than an exchange may have.
-    pub(crate) fn refuse_metadata(&mut self) {
+    pub(crate) fn refuse_metadata(&mut self, now: Instant) {
         self.link.stats.stream_msgs_received += 1;
-        self.fail(Violation::MetadataTooLarge.into());
-        self.balance();
+        self.fail(now, Violation::MetadataTooLarge.into());
+        self.balance(now);
     }
 }

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod observe;
 mod reply;
 mod streamed_reply;
 

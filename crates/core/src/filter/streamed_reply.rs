@@ -86,11 +86,11 @@ impl Filter {
         self.link.timers.stop(Direction::Request);
         if !heard {
             self.reply = StreamedReply::Unheard;
-            self.end_reply_if(end);
+            self.end_reply_if(now, end);
             return Ok(());
         }
         let Some((status, mutation)) = self.split_status(mutation)? else {
-            self.miss_status();
+            self.miss_status(now);
             return Ok(());
         };
         let mut headers = Headers::new();
@@ -102,7 +102,7 @@ impl Filter {
         self.reply = StreamedReply::Running(body);
         self.put(HttpEvent::Headers(headers, end));
         self.await_part(now);
-        self.end_reply_if(end);
+        self.end_reply_if(now, end);
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Filter {
                 self.put(HttpEvent::Data(data, end));
             }
         }
-        self.end_reply_if(end);
+        self.end_reply_if(now, end);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Filter {
             let without = body.after(0, true)? == Body::None || trailers.is_empty();
             self.put(if without { HttpEvent::Data(Bytes::new(), true) } else { HttpEvent::Trailers(trailers) });
         }
-        self.end_reply_if(true);
+        self.end_reply_if(now, true);
         Ok(())
     }
 
@@ -186,9 +186,9 @@ impl Filter {
     }
 
     /// Envoy's own answer when a filter gives a response without a status.
-    fn miss_status(&mut self) {
+    fn miss_status(&mut self, now: Instant) {
         self.link.unsend();
-        self.link.close();
+        self.close(now);
         let body = Bytes::from_static(b"missing required header: :status");
         let details = "filter_removed_required_response_headers{missing_required_header:_:status}";
         self.reply_locally(LocalReply::new(self.kind.unwrap_or_default(), 502, body, details), false);
@@ -202,11 +202,11 @@ impl Filter {
         self.link.timers.arm_reply(now + self.config.options().streamed_reply_timeout);
     }
 
-    fn end_reply_if(&mut self, end: EndStream) {
+    fn end_reply_if(&mut self, now: Instant, end: EndStream) {
         if end {
             self.request.cut();
             self.link.unsend();
-            self.link.close();
+            self.close(now);
             // The answer that the client gets instead is not for this processor, which has said all it had to say.
             self.response.bypass();
         }

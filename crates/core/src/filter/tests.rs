@@ -240,7 +240,7 @@ impl Bench {
         let reply = |bench: &mut Self, reply| {
             if bench.filter.link.stream == super::Stream::Open {
                 bench.filter.on_reply(bench.start, reply);
-                bench.filter.balance();
+                bench.filter.balance(bench.start);
             }
         };
         let grpc = matches!(self.filter.side(direction).body_mode(), BodyMode::Grpc);
@@ -299,8 +299,8 @@ impl Bench {
                 }
             }
             "cut" => self.filter.cut(direction),
-            "finish" => self.filter.finish(),
-            "reset" => self.filter.reset(),
+            "finish" => self.filter.finish(self.start),
+            "reset" => self.filter.reset(self.start),
             other => panic!("no input {other:?}"),
         }
     }

@@ -5,11 +5,14 @@ use std::time::Instant;
 use super::Timer;
 use crate::Direction;
 
-/// One message timer for each direction, and one for the parts of a streamed reply.
+/// One message timer for each direction, one for the parts of a streamed reply, and what the stream as a whole waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers {
     armed: [Option<Armed>; 2],
     reply: Option<Instant>,
+    stalled: Option<Instant>,
+    /// Of a stream that is not used any more: [`Timer::DeferredClose`], then [`Timer::RemoteClose`].
+    ending: Option<(Instant, Timer)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +37,33 @@ impl Timers {
         self.armed[direction as usize] = None;
     }
 
+    /// Nothing is waited for that the exchange needs.
     pub(super) fn stop_all(&mut self) {
-        *self = Self::default();
+        *self = Self { ending: self.ending, ..Self::default() };
+    }
+
+    /// The exchange waits for the processor, or does not any more.
+    pub(super) fn set_stalled(&mut self, at: Option<Instant>) {
+        self.stalled = at;
+    }
+
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Whether the exchange waits for a deadline.
+    pub(super) const fn holds_exchange(&self) -> bool {
+        self.armed[0].is_some() || self.armed[1].is_some() || self.reply.is_some() || self.stalled.is_some()
+    }
+
+    /// What the stream waits for before it ends.
+    pub(super) fn set_ending(&mut self, ending: Option<(Instant, Timer)>) {
+        self.ending = ending;
+    }
+
+    /// Whether the stream waits for its end.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// Moves every running deadline that was not moved before; false when there was none.
@@ -53,6 +81,7 @@ impl Timers {
             |direction| self.armed[direction as usize].map(|armed: Armed| (armed.at, Timer::Message(direction)));
         let [request, response] = Direction::BOTH.map(message);
         let reply = self.reply.map(|at| (at, Timer::StreamedReply));
-        [request, response, reply].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let stalled = self.stalled.map(|at| (at, Timer::Stalled));
+        [request, response, reply, stalled, self.ending].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

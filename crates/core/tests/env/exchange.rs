@@ -276,7 +276,8 @@ impl Run {
 
     fn close(&mut self, filter: usize) {
         self.open[filter] = false;
-        self.out.closed_ms[filter] = Some(self.ms());
+        let now = self.ms();
+        self.out.closed_ms[filter].get_or_insert(now);
         self.queue.retain(|_, action| !matches!(action, Action::Processor(index, _) if *index == filter));
     }
 

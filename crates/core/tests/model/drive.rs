@@ -1,11 +1,12 @@
 //! Plays a script to the filter and to the model, and compares them after every step.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
 use extproc_core::headers::{Name, Value};
-use extproc_core::{Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
+use extproc_core::{Config, Direction, FilterChain, Headers, LocalReply, Options, RequestKind, Stats};
 use extproc_proto::processing_request::Request;
 use extproc_proto::{HeaderMap, ProcessingRequest};
 
@@ -39,7 +40,10 @@ impl Play {
         #[expect(clippy::disallowed_methods, reason = "the start of the virtual clock")]
         let start = Instant::now();
         let model = Model::new(script.config.options());
-        Self { chain: FilterChain::new([script.config.clone()]), model, start, now: start }
+        // How long a closed stream may linger is not the model's business.
+        let options = Options { remote_close_timeout: Duration::from_secs(1 << 30), ..script.config.options().clone() };
+        let config = Arc::new(Config::new(options).unwrap());
+        Self { chain: FilterChain::new([config]), model, start, now: start }
     }
 
     /// Plays the whole script.
@@ -145,9 +149,10 @@ impl Play {
             effects.push(format!("{effect:?}"));
         }
         let since = |at: Instant| u64::try_from(at.duration_since(self.start).as_millis()).unwrap();
-        let deadline = self.chain.poll_timeout().map(|(at, _, timer)| match timer {
-            Timer::Message(it) => (since(at), it),
-            Timer::StreamedReply => panic!("no processor here streams a reply"),
+        let deadline = self.chain.poll_timeout().and_then(|(at, _, timer)| match timer {
+            Timer::Message(it) => Some((since(at), it)),
+            Timer::RemoteClose => None,
+            Timer::StreamedReply | Timer::Stalled | Timer::DeferredClose => panic!("no script here has {timer:?}"),
         });
         let filter = Seen {
             effects,

@@ -49,6 +49,16 @@ pub struct ExtProc {
     /// The modes that it may ask for; absent or empty allows all. Overridden as a whole.
     #[serde(default, alias = "allowedOverrideModes", skip_serializing_if = "Option::is_none")]
     pub allowed_override_modes: Option<Vec<ProcessingMode>>,
+    /// Send copies, wait for nothing, and ignore what the processor answers.
+    #[serde(default, alias = "observabilityMode", skip_serializing_if = "Option::is_none")]
+    pub observability_mode: Option<At<bool>>,
+    /// Observability mode: how long the stream stays open behind the exchange.
+    #[serde(default, alias = "deferredCloseTimeout", skip_serializing_if = "Option::is_none")]
+    pub deferred_close_timeout: Option<At<Time>>,
+    /// How long the processor may take to end a half-closed stream. Not part of Envoy's message: there it is a runtime
+    /// value.
+    #[serde(default, alias = "remoteCloseTimeout", skip_serializing_if = "Option::is_none")]
+    pub remote_close_timeout: Option<At<Time>>,
     /// Treat an immediate response as an error.
     #[serde(default, alias = "disableImmediateResponse", skip_serializing_if = "Option::is_none")]
     pub disable_immediate_response: Option<At<bool>>,
@@ -91,10 +101,6 @@ pub struct ExtProc {
     filter_metadata: Unsupported,
     #[serde(default, alias = "grpcInitialMetadata", skip_serializing)]
     grpc_initial_metadata: Unsupported,
-    #[serde(default, alias = "observabilityMode", skip_serializing)]
-    observability_mode: Unsupported,
-    #[serde(default, alias = "deferredCloseTimeout", skip_serializing)]
-    deferred_close_timeout: Unsupported,
     #[serde(default, alias = "onProcessingResponse", skip_serializing)]
     on_processing_response: Unsupported,
     #[serde(default, alias = "processingRequestModifier", skip_serializing)]
@@ -219,6 +225,9 @@ impl ExtProc {
         set(&mut options.streamed_reply_timeout, self.streamed_reply_timeout.map(|it| it.0));
         set(&mut options.failure_mode_allow, self.failure_mode_allow.map(|it| it.value));
         set(&mut options.status_on_error, self.status_on_error.map(|it| it.0));
+        set(&mut options.observability_mode, self.observability_mode.map(|it| it.value));
+        set(&mut options.deferred_close_timeout, self.deferred_close_timeout.map(|it| it.0));
+        set(&mut options.remote_close_timeout, self.remote_close_timeout.map(|it| it.0));
         set(&mut options.disable_immediate_response, self.disable_immediate_response.map(|it| it.value));
         set(&mut options.allow_mode_override, self.allow_mode_override.map(|it| it.value));
         let modes = self.allowed_override_modes.as_ref();
@@ -245,6 +254,21 @@ impl ExtProc {
         problems.into_result(options)
     }
 
+    /// Envoy takes these modes and copies no body. A file that asks for a body means to get it.
+    pub(super) fn check_observed_bodies(&self, problems: &mut Problems) {
+        if !self.observability_mode.is_some_and(|it| it.value) {
+            return;
+        }
+        let mode = self.processing_mode.as_ref();
+        for body in [mode.and_then(|it| it.request_body_mode), mode.and_then(|it| it.response_body_mode)] {
+            let Some(At { value, position }) = body else { continue };
+            if !matches!(value, BodyMode::None | BodyMode::Streamed) {
+                let message = "`observability_mode` copies no body in this mode; write `STREAMED`, or `NONE`";
+                problems.push(position, message);
+            }
+        }
+    }
+
     /// Its name, or else that of its processor.
     pub(crate) fn effective_name(&self) -> Option<At<String>> {
         let of_processor = || {
@@ -269,6 +293,9 @@ impl ExtProc {
             streamed_reply_timeout: Some(Time(options.streamed_reply_timeout).into()),
             failure_mode_allow: Some(options.failure_mode_allow.into()),
             status_on_error: Some(Status(options.status_on_error).into()),
+            observability_mode: Some(options.observability_mode.into()),
+            deferred_close_timeout: Some(Time(options.deferred_close_timeout).into()),
+            remote_close_timeout: Some(Time(options.remote_close_timeout).into()),
             disable_immediate_response: Some(options.disable_immediate_response.into()),
             allow_mode_override: Some(options.allow_mode_override.into()),
             allowed_override_modes: Some(
@@ -360,12 +387,13 @@ macro_rules! with_keys {
     ($macro:ident) => {
         $macro! {
             [processor disabled processing_mode message_timeout max_message_timeout streamed_reply_timeout
-             failure_mode_allow status_on_error allow_mode_override allowed_override_modes disable_immediate_response send_body_without_waiting_for_header_response
+             failure_mode_allow status_on_error observability_mode deferred_close_timeout remote_close_timeout
+             allow_mode_override allowed_override_modes disable_immediate_response
+             send_body_without_waiting_for_header_response
              allow_content_length_header replay_buffer mutation_rules forward_rules metadata_options
              route_cache_action disable_clear_route_cache]
             [grpc_service http_service request_attributes response_attributes stat_prefix
              filter_metadata grpc_initial_metadata
-             observability_mode deferred_close_timeout
              on_processing_response processing_request_modifier emit_client_span when]
         }
     };

@@ -340,6 +340,7 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             let processor = self.processor(processor);
+            entry.check_observed_bodies(&mut self.problems);
             match entry.to_options() {
                 Ok(mut options) => {
                     let limit = self.file.limits.as_ref().and_then(|it| it.max_buffered_bytes);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use extproc_core::chain::Peer;
-use extproc_core::filter::StreamEvent;
+use extproc_core::filter::{StreamEvent, Timer};
 use extproc_core::{Config, Direction, FilterChain, RequestKind};
 use extproc_proto::ProcessingRequest;
 
@@ -243,6 +243,10 @@ impl Play {
         if self.ending.is_none() {
             self.ending = Some(ending);
             self.chain.finish(self.notes.now);
+            // Nobody learns anything from waiting for the streams of observability mode.
+            while let Some((at, _, Timer::DeferredClose)) = self.chain.poll_timeout() {
+                self.chain.handle_timeout(at);
+            }
             self.drain();
         }
     }

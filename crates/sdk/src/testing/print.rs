@@ -36,6 +36,11 @@ pub(super) fn event(event: &Event, numbered: bool) -> Option<String> {
         Event::Timeout(filter, Timer::StreamedReply) => {
             (*filter, "-- timeout: the streamed reply does not go on".to_owned())
         }
+        Event::Timeout(filter, Timer::Stalled) => (*filter, "-- timeout: copies are not taken".to_owned()),
+        Event::Timeout(filter, Timer::DeferredClose) => (*filter, "-- timeout: deferred close".to_owned()),
+        Event::Timeout(filter, Timer::RemoteClose) => {
+            (*filter, "-- timeout: the stream was not ended after the half-close".to_owned())
+        }
         Event::Effect(Effect::ResetStream(filter)) => (*filter, "-- stream reset".to_owned()),
         Event::Effect(Effect::OpenStream(_)) | Event::Came(..) | Event::Went(..) => return None,
         Event::Effect(Effect::RecomputeRoute) => return Some("-- route cleared".to_owned()),

@@ -11,4 +11,5 @@ mod bodies;
 mod connections;
 mod faults;
 mod headers;
+mod observing;
 mod streamed_reply;

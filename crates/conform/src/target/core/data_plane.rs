@@ -41,6 +41,8 @@ pub(super) struct DataPlane<'a> {
     client_done: bool,
     /// What the side stream had counted when the client went away is not all: closing counts too.
     gone: bool,
+    /// When the client had its response, or went away.
+    ended: Option<Duration>,
 }
 
 impl<'a> DataPlane<'a> {
@@ -66,6 +68,7 @@ impl<'a> DataPlane<'a> {
             responding: false,
             client_done: false,
             gone: false,
+            ended: None,
         }
     }
 
@@ -75,12 +78,23 @@ impl<'a> DataPlane<'a> {
         self.gone || self.client_done && request_done
     }
 
-    pub(super) fn next_time(&self) -> Option<Duration> {
-        self.agenda.next_time()
+    /// When the next thing happens.
+    pub(super) fn next(&self, start: Instant) -> Option<Duration> {
+        let deadline = self.chain.poll_timeout().map(|(at, ..)| at.saturating_duration_since(start));
+        self.agenda.next_time().into_iter().chain(deadline).min()
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.chain.poll_timeout().map(|(deadline, _, _)| deadline)
+    /// When the client had its response, or went away.
+    pub(super) fn ended(&self) -> Duration {
+        self.ended.unwrap_or_default()
+    }
+
+    /// The exchange is over: what goes on is about the side stream.
+    pub(super) fn finish(&mut self, at: Instant, now: Duration) -> anyhow::Result<()> {
+        self.ended.get_or_insert(now);
+        Direction::BOTH.into_iter().for_each(|direction| self.agenda.drop_parts(direction));
+        self.chain.finish(at);
+        self.settle(at, now)
     }
 
     /// Lets the next thing happen, or the deadline pass.
@@ -104,6 +118,8 @@ impl<'a> DataPlane<'a> {
                 self.respond(at, 504, "upstream request timeout", "response_timeout");
             }
             Some(Happening::Stream(event)) => self.chain.handle_stream(at, 0, event),
+            // The client has what it wanted.
+            Some(Happening::GiveUp) if self.is_over() => {}
             Some(Happening::GiveUp) => {
                 self.chain.handle_reset(at, Peer::Downstream);
                 self.client.end = End::GaveUp;
@@ -131,7 +147,7 @@ impl<'a> DataPlane<'a> {
                 moved = true;
             }
             while let Some(part) = self.chain.poll_forward(Direction::Response) {
-                self.give_client(part);
+                self.give_client(part, now);
                 moved = true;
             }
             if !moved {
@@ -140,8 +156,7 @@ impl<'a> DataPlane<'a> {
         }
     }
 
-    pub(super) fn transcript(mut self, at: Instant) -> Transcript {
-        self.chain.finish(at);
+    pub(super) fn transcript(self, scenario: &Scenario) -> Transcript {
         let metadata = self.chain.metadata().namespaces();
         let metadata = metadata.map(|(name, it)| (name.to_owned(), values::values_text(it))).collect();
         let stats = self.chain.stats(0);
@@ -149,6 +164,8 @@ impl<'a> DataPlane<'a> {
         Transcript {
             counters: counters.map(|(name, value)| ((*name).to_owned(), value)).collect(),
             details: self.chain.details().map(str::to_owned),
+            stream: scenario.watch.and_then(|_| self.processor.stream_end(self.ended())),
+            logging: None,
             processor: self.processor.into_messages(),
             upstream: self.upstream.into_received(),
             client: self.client,
@@ -176,7 +193,10 @@ impl<'a> DataPlane<'a> {
     fn obey(&mut self, effect: Effect, now: Duration) {
         match effect {
             Effect::OpenStream(_) => self.processor.open(now, &mut self.agenda),
-            Effect::ResetStream(_) => self.agenda.drop_stream(),
+            Effect::ResetStream(_) => {
+                self.agenda.drop_stream();
+                self.processor.reset(now);
+            }
             Effect::RecomputeRoute => self.reroute = true,
             Effect::CancelUpstream => {
                 self.cancelled = true;
@@ -215,7 +235,7 @@ impl<'a> DataPlane<'a> {
         self.chain.respond(at, reply);
     }
 
-    fn give_client(&mut self, part: Forward) {
+    fn give_client(&mut self, part: Forward, now: Duration) {
         let is_end = match part {
             Forward::Headers(headers, is_end) => {
                 self.client.status = headers.status();
@@ -235,6 +255,7 @@ impl<'a> DataPlane<'a> {
         if is_end && !self.gone {
             self.client.end = End::Complete;
             self.client_done = true;
+            self.ended.get_or_insert(now);
         }
     }
 }

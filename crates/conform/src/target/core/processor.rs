@@ -9,7 +9,7 @@ use extproc_core::filter::{GrpcStatus, Outgoing, StreamEvent};
 use super::{Agenda, Happening};
 use crate::peer::answer;
 use crate::scenario::{Kind, Processor, Script};
-use crate::transcript::Message;
+use crate::transcript::{Message, Moment, StreamEnd};
 
 /// Answers one message after the other, each with all its steps, as the peer over sockets does.
 #[derive(Debug)]
@@ -20,7 +20,10 @@ pub(super) struct Scripted {
     messages: Vec<Message>,
     /// Until then it is busy with earlier messages.
     busy: Duration,
-    ended: bool,
+    /// It has ended the stream, or will at this time.
+    ended: Option<Duration>,
+    half_closed: Option<Duration>,
+    reset: Option<Duration>,
 }
 
 impl Scripted {
@@ -29,7 +32,15 @@ impl Scripted {
             Processor::Script(script) => Some(script.clone()),
             Processor::Unreachable | Processor::Unknown => None,
         };
-        Self { script, seen: BTreeMap::new(), messages: Vec::new(), busy: Duration::ZERO, ended: false }
+        Self {
+            script,
+            seen: BTreeMap::new(),
+            messages: Vec::new(),
+            busy: Duration::ZERO,
+            ended: None,
+            half_closed: None,
+            reset: None,
+        }
     }
 
     /// The filter opens the stream.
@@ -45,6 +56,13 @@ impl Scripted {
         let Some(script) = &self.script else { return Ok(()) };
         self.busy = self.busy.max(now);
         let Outgoing::Message(message) = sent else {
+            self.half_closed.get_or_insert(now);
+            for step in script.at_half_close() {
+                self.busy += step.delay.unwrap_or_default().duration();
+                if step.silence {
+                    return Ok(());
+                }
+            }
             self.end(Ok(()), agenda);
             return Ok(());
         };
@@ -54,7 +72,7 @@ impl Scripted {
             bail!("the core sent a message without content: {message:?}");
         }
         self.messages.push(record);
-        if self.ended {
+        if self.ended.is_some() {
             return Ok(());
         }
         let nth = self.seen.entry(kind).or_default();
@@ -80,12 +98,27 @@ impl Scripted {
         Ok(())
     }
 
+    /// The filter gives the stream up.
+    pub(super) fn reset(&mut self, now: Duration) {
+        if self.ended.is_none_or(|ended| ended > now) {
+            self.reset.get_or_insert(now);
+        }
+    }
+
+    /// How the stream ended against `end`; `None` when there was none.
+    pub(super) fn stream_end(&self, end: Duration) -> Option<StreamEnd> {
+        let moment = |at: Duration| Moment::of(at, end);
+        (!self.messages.is_empty())
+            .then(|| StreamEnd { half_closed: self.half_closed.map(moment), reset: self.reset.map(moment) })
+    }
+
     pub(super) fn into_messages(self) -> Vec<Message> {
         self.messages
     }
 
     fn end(&mut self, how: Result<(), GrpcStatus>, agenda: &mut Agenda) {
-        if !std::mem::replace(&mut self.ended, true) {
+        if self.ended.is_none() {
+            self.ended = Some(self.busy);
             agenda.plan(self.busy, Happening::Stream(StreamEvent::Closed(how)));
         }
     }

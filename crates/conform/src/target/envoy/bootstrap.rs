@@ -15,8 +15,9 @@ pub(super) fn slug(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// The bootstrap; access logs go to `access.log` and `metadata.log` in a directory.
-pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path) -> Value {
+/// The bootstrap; access logs go to `access.log` and `metadata.log` in a directory. `graceful`: side streams are closed
+/// gracefully.
+pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path, graceful: bool) -> Value {
     let mut listeners = Vec::new();
     let mut clusters = Vec::new();
     for (scenario, peers) in batch {
@@ -48,6 +49,9 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path) -> Value {
         "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": [
             { "contains": ".ext_proc." }, { "suffix": ".downstream_rq_active" }
         ] } } },
+        "layered_runtime": { "layers": [{ "name": "flags", "static_layer": {
+            "envoy.reloadable_features.ext_proc_graceful_grpc_close": graceful
+        } }] },
         "static_resources": { "listeners": listeners, "clusters": clusters },
     })
 }
@@ -86,7 +90,7 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
                     "typed_config": {
                         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
                         "path": logs.join("access.log"),
-                        "log_format": { "text_format_source": { "inline_string": format!("{slug} %RESPONSE_CODE_DETAILS%\n") } }
+                        "log_format": { "text_format_source": { "inline_string": format!("{slug} %RESPONSE_CODE_DETAILS% %FILTER_STATE(envoy.filters.http.ext_proc:PLAIN)% %FILTER_STATE(envoy.filters.http.ext_proc:TYPED)%\n") } }
                     }
                 }, metadata_log(scenario, slug, logs)],
                 "http_filters": [
