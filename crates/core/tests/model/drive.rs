@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
-use extproc_core::headers::{Name, Value};
-use extproc_core::{Config, Direction, FilterChain, Headers, LocalReply, Options, RequestKind, Stats};
+use extproc_core::{Config, Direction, FilterChain, LocalReply, Options, RequestKind, Stats};
 use extproc_proto::processing_request::Request;
 use extproc_proto::{HeaderMap, ProcessingRequest};
 
-use crate::mutate::{Map, map_of, text};
+use crate::mutate::{map_of, text};
 use crate::predict::{Model, Source, Token, at};
 use crate::script::{Script, Step};
 
@@ -59,13 +58,10 @@ impl Play {
         let (mut sent, mut forwarded) = (Vec::new(), Vec::new());
         let (mut really_sent, mut really_forwarded) = (Vec::new(), Vec::new());
         match step {
-            Step::Headers(direction, map, end) => {
-                self.feed(*direction, HttpEvent::Headers(headers_of(map), *end), *end)?;
+            Step::Headers(direction, _, end) | Step::Data(direction, _, end) => {
+                self.feed(*direction, step.event().unwrap(), *end)?;
             }
-            Step::Data(direction, data, end) => {
-                self.feed(*direction, HttpEvent::Data(Bytes::from(data.clone()), *end), *end)?;
-            }
-            Step::Trailers(direction, map) => self.feed(*direction, HttpEvent::Trailers(headers_of(map)), true)?,
+            Step::Trailers(direction, _) => self.feed(*direction, step.event().unwrap(), true)?,
             Step::Reply(message) => {
                 self.chain.handle_stream(self.now, 0, StreamEvent::Reply(message.clone()));
                 self.model.on_reply(message);
@@ -200,13 +196,6 @@ fn difference(filter: &Seen, model: &Seen) -> String {
         compare(name, filter, &model);
     }
     text
-}
-
-fn headers_of(map: &Map) -> Headers {
-    let parse = |(name, value): &(String, Vec<u8>)| {
-        (Name::parse(name.clone()).unwrap(), Value::parse(Bytes::from(value.clone())).unwrap())
-    };
-    map.iter().map(parse).collect()
 }
 
 /// Adjacent data is one piece: where it is cut does not matter.

@@ -1,6 +1,6 @@
 //! Random configurations, and random exchanges that mostly make sense: what comes next is chosen by looking at the model.
 
-mod replies;
+pub(crate) mod replies;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) fn exchange(rng: &mut Rng) -> (Script, Result<(), String>) {
                 Err(_) => return (script, Err("a panic".to_owned())),
             }
         }
-        if play.model.over && rng.percent(60) {
+        if rng.is_over() || play.model.over && rng.percent(60) {
             break;
         }
     }
@@ -99,7 +99,7 @@ fn pair(name: &str, value: &[u8]) -> (String, Vec<u8>) {
     (name.to_owned(), value.to_vec())
 }
 
-fn headers(rng: &mut Rng, direction: Direction) -> Map {
+pub(crate) fn headers(rng: &mut Rng, direction: Direction) -> Map {
     let mut map = match direction {
         Direction::Request => {
             let method: &[u8] = if rng.percent(4) { b"HEAD" } else { b"POST" };
@@ -119,7 +119,7 @@ fn headers(rng: &mut Rng, direction: Direction) -> Map {
     map
 }
 
-fn trailers(rng: &mut Rng) -> Map {
+pub(crate) fn trailers(rng: &mut Rng) -> Map {
     (0..rng.below(3)).map(|_| pair(rng.pick(&["x-a", "x-t"]), rng.pick(&[&b"1"[..], b""]))).collect()
 }
 

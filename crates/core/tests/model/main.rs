@@ -12,17 +12,18 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(clippy::disallowed_methods, reason = "the environment chooses where to begin and how long to go on")]
 
-mod drive;
+pub(crate) mod drive;
 mod found;
-mod generate;
-mod minimise;
-mod mutate;
-mod predict;
-mod reading;
+pub(crate) mod fuzz;
+pub(crate) mod generate;
+pub(crate) mod minimise;
+pub(crate) mod mutate;
+pub(crate) mod predict;
+pub(crate) mod reading;
 #[path = "../pair/rng.rs"]
 #[allow(dead_code, reason = "the pair tests use more of it")]
-mod rng;
-mod script;
+pub(crate) mod rng;
+pub(crate) mod script;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

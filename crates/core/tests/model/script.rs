@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use extproc_core::chain::Peer;
-use extproc_core::{Config, Direction};
+use extproc_core::filter::HttpEvent;
+use extproc_core::headers::{Name, Value};
+use extproc_core::{Config, Direction, Headers};
 use extproc_proto::ProcessingResponse;
 
 use crate::mutate::{Map, text};
@@ -37,6 +40,16 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// What the data plane brings with it.
+    pub(crate) fn event(&self) -> Option<HttpEvent> {
+        Some(match self {
+            Self::Headers(_, map, end) => HttpEvent::Headers(headers_of(map), *end),
+            Self::Data(_, data, end) => HttpEvent::Data(Bytes::from(data.clone()), *end),
+            Self::Trailers(_, map) => HttpEvent::Trailers(headers_of(map)),
+            _ => return None,
+        })
+    }
+
     pub(crate) fn print(&self) -> String {
         let last = |end: bool| if end { " !" } else { "" };
         match self {
@@ -53,4 +66,11 @@ impl Script {
         let steps: Vec<_> = self.steps.iter().map(Step::print).collect();
         format!("{:?}\n  {}", self.config.options(), steps.join("\n  "))
     }
+}
+
+fn headers_of(map: &Map) -> Headers {
+    let parse = |(name, value): &(String, Vec<u8>)| {
+        (Name::parse(name.clone()).unwrap(), Value::parse(Bytes::from(value.clone())).unwrap())
+    };
+    map.iter().map(parse).collect()
 }

@@ -7,18 +7,20 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(clippy::disallowed_methods, reason = "the environment chooses where to begin and how long to go on")]
 
-mod anything;
-mod case;
-mod faulty;
-mod found;
-mod grpc;
-mod mutator;
-mod properties;
-mod rng;
+pub(crate) mod anything;
+pub(crate) mod case;
+pub(crate) mod faulty;
+pub(crate) mod found;
+pub(crate) mod grpc;
+pub(crate) mod mutator;
+pub(crate) mod properties;
+#[allow(dead_code, reason = "the model uses more of it")]
+pub(crate) mod rng;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 use case::{Case, Shape};
@@ -28,14 +30,15 @@ use extproc_core::rules::MutationRules;
 use extproc_core::{BodyMode, Direction, Headers, Profile, Stats};
 use faulty::{Faulty, Kind};
 use mutator::Mutator;
-use properties::{check, conserved, explain, run};
+pub(crate) use properties::conserved;
+use properties::{check, explain, run};
 use rng::Rng;
 
-const PLAIN: Shape = Shape { resets: false, small_limits: false, duplex: false, fail_open: None };
-const WILD: Shape = Shape { resets: true, small_limits: true, duplex: false, fail_open: None };
+pub(crate) const PLAIN: Shape = Shape { resets: false, small_limits: false, duplex: false, fail_open: None };
+pub(crate) const WILD: Shape = Shape { resets: true, small_limits: true, duplex: false, fail_open: None };
 
 /// Runs `exchanges` random exchanges; the share of all that `PAIR_EXCHANGES` asks for when it is set.
-fn exchanges(exchanges: u64, one: impl Fn(&mut Rng) -> Result<(), String>) {
+pub(crate) fn exchanges(exchanges: u64, one: impl Fn(&mut Rng) -> Result<(), String>) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let first = number("PAIR_SEED").unwrap_or(1);
     let count = number("PAIR_EXCHANGES").map_or(exchanges, |all| (all * exchanges).div_ceil(100_000));
@@ -55,24 +58,28 @@ fn faulty(rng: &mut Rng, case: &Case, kind: Kind) -> Vec<Box<dyn Processor>> {
 
 #[test]
 fn processors_that_change_nothing_are_not_noticed() {
-    exchanges(20_000, |rng| {
-        let case = Case::random(rng, PLAIN);
-        let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Slow)), true)?;
-        transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
-    });
+    exchanges(20_000, slow);
+}
+
+fn slow(rng: &mut Rng) -> Result<(), String> {
+    let case = Case::random(rng, PLAIN);
+    let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Slow)), true)?;
+    transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
 }
 
 #[test]
 fn failing_open_is_not_noticed() {
-    exchanges(20_000, |rng| {
-        let case = Case::random(rng, Shape { fail_open: Some(true), ..PLAIN });
-        let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Failing)), true)?;
-        transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
-    });
+    exchanges(20_000, failing_open);
+}
+
+fn failing_open(rng: &mut Rng) -> Result<(), String> {
+    let case = Case::random(rng, Shape { fail_open: Some(true), ..PLAIN });
+    let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Failing)), true)?;
+    transparent(&case, &outcome).map_err(|error| explain(&case, &outcome, &error))
 }
 
 /// Client and upstream see each other as if there was no filter, but for the framing.
-fn transparent(case: &Case, outcome: &Outcome) -> Result<(), String> {
+pub(crate) fn transparent(case: &Case, outcome: &Outcome) -> Result<(), String> {
     check(outcome.ending == Ending::Complete, || "not complete".to_owned())?;
     let directions = [
         (Direction::Request, &case.request, &outcome.request),
@@ -91,7 +98,7 @@ fn transparent(case: &Case, outcome: &Outcome) -> Result<(), String> {
 }
 
 /// A request that was not ended because the response came first needs only have begun right.
-fn same(direction: Direction, seen: &Seen, expected: &Seen) -> Result<(), String> {
+pub(crate) fn same(direction: Direction, seen: &Seen, expected: &Seen) -> Result<(), String> {
     let what = format!("{direction:?}");
     let unfinished = direction == Direction::Request && !seen.ended;
     check(seen.ended || unfinished, || format!("the {what} did not end"))?;
@@ -119,44 +126,50 @@ fn sorted(headers: &Headers, without: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn no_byte_is_lost_or_doubled_by_failures() {
-    exchanges(20_000, |rng| {
-        let case = Case::random(rng, WILD);
-        let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Failing)), true)?;
-        let check = || {
-            conserved(&outcome.request, &case.request.body, "request")?;
-            let local = outcome.log.iter().any(|(_, entry)| {
-                matches!(entry, Entry::Effect(extproc_core::chain::Effect::CancelUpstream) | Entry::Respond(_))
-            });
-            if local { Ok(()) } else { conserved(&outcome.response, &case.response.body, "response") }
-        };
-        check().map_err(|error| explain(&case, &outcome, &error))
-    });
+    exchanges(20_000, failing);
+}
+
+fn failing(rng: &mut Rng) -> Result<(), String> {
+    let case = Case::random(rng, WILD);
+    let outcome = run(&case, case.pair(faulty(rng, &case, Kind::Failing)), true)?;
+    let check = || {
+        conserved(&outcome.request, &case.request.body, "request")?;
+        let local = outcome.log.iter().any(|(_, entry)| {
+            matches!(entry, Entry::Effect(extproc_core::chain::Effect::CancelUpstream) | Entry::Respond(_))
+        });
+        if local { Ok(()) } else { conserved(&outcome.response, &case.response.body, "response") }
+    };
+    check().map_err(|error| explain(&case, &outcome, &error))
 }
 
 #[test]
 fn garbage_harms_nobody() {
-    exchanges(25_000, |rng| {
-        let case = Case::random(rng, WILD);
-        run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
-    });
+    exchanges(25_000, garbage);
+}
+
+fn garbage(rng: &mut Rng) -> Result<(), String> {
+    let case = Case::random(rng, WILD);
+    run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
 }
 
 #[test]
 fn garbage_harms_nobody_under_any_profile_and_mode() {
-    exchanges(15_000, |rng| {
-        let mut case = Case::random(rng, WILD);
-        for options in &mut case.filters {
-            options.profile = rng.pick(&Profile::ALL);
-            let modes = [BodyMode::FullDuplexStreamed, BodyMode::Grpc, options.processing_mode.request_body];
-            options.processing_mode.request_body = rng.pick(&modes);
-            options.processing_mode.response_body = rng.pick(&modes);
-            options.processing_mode.request_trailers = true;
-            options.processing_mode.response_trailers = true;
-            options.allow_mode_override = rng.percent(50);
-            options.grpc_flow_control = rng.pick(&[FlowControl::Auto, FlowControl::Required, FlowControl::Off]);
-        }
-        run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
-    });
+    exchanges(15_000, garbage_everywhere);
+}
+
+fn garbage_everywhere(rng: &mut Rng) -> Result<(), String> {
+    let mut case = Case::random(rng, WILD);
+    for options in &mut case.filters {
+        options.profile = rng.pick(&Profile::ALL);
+        let modes = [BodyMode::FullDuplexStreamed, BodyMode::Grpc, options.processing_mode.request_body];
+        options.processing_mode.request_body = rng.pick(&modes);
+        options.processing_mode.response_body = rng.pick(&modes);
+        options.processing_mode.request_trailers = true;
+        options.processing_mode.response_trailers = true;
+        options.allow_mode_override = rng.percent(50);
+        options.grpc_flow_control = rng.pick(&[FlowControl::Auto, FlowControl::Required, FlowControl::Off]);
+    }
+    run(&case, case.pair(faulty(rng, &case, Kind::Garbage)), false).map(drop)
 }
 
 #[test]
@@ -197,22 +210,24 @@ fn mutators(plans: &[Mutator]) -> Vec<Box<dyn Processor>> {
 
 #[test]
 fn changes_come_out_as_the_obvious_account_says() {
-    exchanges(20_000, |rng| {
-        let case = Case::random(rng, Shape { duplex: true, ..PLAIN });
-        let plans: Vec<_> = case.filters.iter().map(|_| Mutator::random(rng)).collect();
-        let outcome = run(&case, case.pair(mutators(&plans)), false)?;
-        let check = || {
-            check(outcome.ending == Ending::Complete, || "not complete".to_owned())?;
-            let refused = outcome.log.iter().find(|(_, entry)| matches!(entry, Entry::Closed(_, Err(_))));
-            check(refused.is_none(), || format!("a session gave up: {refused:?}"))?;
-            let modes: Vec<_> = case.filters.iter().map(|options| options.processing_mode).collect();
-            let there = mutator::expected(Direction::Request, &case.request, modes.iter().zip(&plans));
-            let back = mutator::expected(Direction::Response, &case.response, modes.iter().zip(&plans).rev());
-            same(Direction::Request, &outcome.request, &there)?;
-            same(Direction::Response, &outcome.response, &back)
-        };
-        check().map_err(|error| explain(&case, &outcome, &format!("{error}\n{plans:?}")))
-    });
+    exchanges(20_000, changing);
+}
+
+fn changing(rng: &mut Rng) -> Result<(), String> {
+    let case = Case::random(rng, Shape { duplex: true, ..PLAIN });
+    let plans: Vec<_> = case.filters.iter().map(|_| Mutator::random(rng)).collect();
+    let outcome = run(&case, case.pair(mutators(&plans)), false)?;
+    let check = || {
+        check(outcome.ending == Ending::Complete, || "not complete".to_owned())?;
+        let refused = outcome.log.iter().find(|(_, entry)| matches!(entry, Entry::Closed(_, Err(_))));
+        check(refused.is_none(), || format!("a session gave up: {refused:?}"))?;
+        let modes: Vec<_> = case.filters.iter().map(|options| options.processing_mode).collect();
+        let there = mutator::expected(Direction::Request, &case.request, modes.iter().zip(&plans));
+        let back = mutator::expected(Direction::Response, &case.response, modes.iter().zip(&plans).rev());
+        same(Direction::Request, &outcome.request, &there)?;
+        same(Direction::Response, &outcome.response, &back)
+    };
+    check().map_err(|error| explain(&case, &outcome, &format!("{error}\n{plans:?}")))
 }
 
 #[test]
@@ -251,4 +266,25 @@ fn where_a_body_is_cut_does_not_change_a_buffered_result() {
         }
         Ok(())
     });
+}
+
+/// What a fuzzer (`fuzz/`) plays: a filter with processors of one kind, the choices are the bytes.
+pub(crate) fn play(data: &[u8]) {
+    let [kind, data @ ..] = data else { return };
+    let kinds = [slow, failing_open, failing, garbage, garbage_everywhere, changing];
+    if let Err(error) = kinds[usize::from(*kind) % kinds.len()](&mut Rng::of(data)) {
+        panic!("{error}");
+    }
+}
+
+/// Inputs that the fuzzer found worth keeping.
+#[test]
+fn the_corpus_passes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pair");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 50, "{} holds {} inputs", folder.display(), files.len());
+    for file in files {
+        play(&std::fs::read(&file).unwrap());
+    }
 }

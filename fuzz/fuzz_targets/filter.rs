@@ -1,0 +1,10 @@
+//! Any exchange of a filter, compared with the reference model after every step. The driver is that of the core's
+//! test `model`.
+#![no_main]
+#![allow(dead_code, unused_imports)]
+
+#[path = "../../crates/core/tests/model/main.rs"]
+mod model;
+use model::{drive, fuzz, generate, minimise, mutate, predict, reading, rng, script};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::filter(data));
