@@ -54,6 +54,8 @@ fn env_381_to_384_what_the_processor_sees() {
         ("ENV-384", allow(vec![ignoring]), "x-allow".to_owned(), ""),
         ("whole names", allow(vec![regex("x-allo|x-d.*")]), "x-deny".to_owned(), ""),
         ("longer alternative", allow(vec![regex("x|x-up")]), String::new(), "x-up"),
+        ("the end", allow(vec![of(NamePattern::Suffix("-allow".to_owned()))]), "x-allow".to_owned(), ""),
+        ("a part", allow(vec![of(NamePattern::Contains("uth".to_owned()))]), ":authority authorization".to_owned(), ""),
         ("nothing", allow(Vec::new()), String::new(), ""),
     ];
     for (what, rules, there, back) in table {

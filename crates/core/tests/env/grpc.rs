@@ -11,6 +11,7 @@ use extproc_proto::{BodyMutation, CommonResponse, ProcessingResponse, StreamedBo
 
 use crate::answers::{ack, answer, body, piece, replacing, says, sets};
 use crate::exchange::{Scenario, Seen, chunked, get, headers, internal, reply};
+use crate::mode_override::with_mode;
 use crate::{Processor, mode, rows};
 
 /// A message in its frame.
@@ -249,6 +250,28 @@ exchanges! {
     unknown_flag: grpc(Q).sends(call_with(b"hello", 9, &[])) => "200  |  incomplete | qh | grpc_message_with_an_unknown_flag";
     too_large: grpc(Q).options(|it| it.max_grpc_message = 3).sends(call(&["ab", "cdef"]))
         => format!("200  | {} incomplete | qh qb\"ab\" | grpc_message_larger_than_the_limit", frame("ab").escape_ascii());
+    cut_short_in_a_response: grpc(BOTH).sends(call(&["ab"])).gets(vec![
+            (0, HttpEvent::Headers(headers(&[(":status", "200"), ("content-type", "application/grpc")]), false)),
+            (5, HttpEvent::Data(Bytes::from_static(b"\0\0\0\0\x05ab"), false)),
+            (6, HttpEvent::Trailers(headers(&[("grpc-status", "0")]))),
+        ]).to(Box::new(|seen| if seen.kind == "sh" { Vec::new() } else { echo(seen) }))
+        => "200  | \\0\\0\\0\\0\\x02ab | qh qb!\"ab\" sh | grpc_message_cut_short_by_the_end_of_the_body";
+    an_override_to_grpc_takes_what_is_held: under(Profile::Strict, "AMO sh K").sends(call(&["ab", "cd"])).to(Box::new(|seen| match seen.kind {
+            "qh" => vec![(20, with_mode(answer("qh", CommonResponse::default()), "rb GR"))],
+            _ => echo(seen),
+        }))
+        => format!("200 {PONG} | {} | qh qb\"ab\" qb!\"cd\" | ", frames(&["ab", "cd"]).escape_ascii());
+    an_override_to_grpc_with_trailers: under(Profile::Strict, "AMO sh K").sends({
+            let mut parts = call(&["ab", "cd"]);
+            let Some((_, HttpEvent::Data(_, end))) = parts.last_mut() else { panic!("a body") };
+            *end = false;
+            parts.push((5, HttpEvent::Trailers(headers(&[("x-t", "1")]))));
+            parts
+        }).to(Box::new(|seen| match seen.kind {
+            "qh" => vec![(20, with_mode(answer("qh", CommonResponse::default()), "rb GR rt S"))],
+            _ => echo(seen),
+        }))
+        => format!("200 {PONG} | {} +x-t: 1 | qh qb\"ab\" qb\"cd\" qt | ", frames(&["ab", "cd"]).escape_ascii());
     fails_open_before_a_message: grpc("rb GR sh K FMA").sends(call(&["ab", "cd"])).to(but("qh", 0, vec![internal()]))
         => format!("200 {PONG} | {} | qh | ", frames(&["ab", "cd"]).escape_ascii());
     fails_open_after_a_half_close: grpc("rb GR sh K FMA").sends(call(&[])).to(but("qb", 0, vec![internal()]))

@@ -22,6 +22,7 @@ fn override_of(text: &str) -> extproc_proto::ProcessingMode {
             "BU" => BodySendMode::Buffered.into(),
             "BP" => BodySendMode::BufferedPartial.into(),
             "FD" => BodySendMode::FullDuplexStreamed.into(),
+            "GR" => BodySendMode::Grpc.into(),
             other => panic!("body mode {other}"),
         };
         match pair[0] {
@@ -37,7 +38,7 @@ fn override_of(text: &str) -> extproc_proto::ProcessingMode {
     mode
 }
 
-fn with_mode(event: StreamEvent, text: &str) -> StreamEvent {
+pub(crate) fn with_mode(event: StreamEvent, text: &str) -> StreamEvent {
     let StreamEvent::Reply(message) = event else { panic!("no reply") };
     reply(ProcessingResponse { mode_override: Some(override_of(text)), ..*message })
 }
