@@ -44,6 +44,8 @@ pub struct Session {
     state: State,
     observing: bool,
     protocol: Option<Protocol>,
+    /// Header values came in `value`, where Envoy has `raw_value` only.
+    plain_values: bool,
     request: Side,
     response: Side,
     /// Goes out with the next message.
@@ -322,9 +324,11 @@ impl Session {
         if side.input != Input::Nothing {
             return Err(Violation::LateHeaders(direction));
         }
+        let plain_values = wire::has_plain_values(message.headers.as_ref());
         let headers = wire::headers(message.headers)?;
         side.input = if message.end_of_stream { Input::HeadersOnly } else { Input::Headers };
         side.head = Head::Owed;
+        self.plain_values |= plain_values;
         Ok(Call::Headers { direction, headers, end_stream: message.end_of_stream })
     }
 

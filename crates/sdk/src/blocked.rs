@@ -59,6 +59,10 @@ pub enum Write {
     Reply,
     /// A header of a [`LocalReply`](crate::LocalReply).
     ReplyHeader,
+    /// The piece-wise body of a [`LocalReply::stream`](crate::LocalReply::stream): it was collected and sent as a whole.
+    ReplyStream,
+    /// A trailer of a [`LocalReply::stream`](crate::LocalReply::stream).
+    ReplyTrailer,
 }
 
 /// Why a write was not carried.
@@ -99,6 +103,21 @@ pub enum Reason {
     /// The client's response had begun; it was cut off instead.
     #[error("the client's response had begun; it was cut off instead")]
     ResponseBegun,
+    /// The data plane takes streamed replies only in answer to the request's headers, and in few body modes.
+    #[error(
+        "the data plane takes a streamed reply only in answer to the request's headers, in the request body modes NONE \
+         and FULL_DUPLEX_STREAMED; it was collected and sent as a whole"
+    )]
+    NotStreamed,
+    /// To a gRPC client, a local reply is a status, which streams do not become.
+    #[error("the client speaks gRPC and gets the reply as a status; it was collected and sent as a whole")]
+    GrpcClient,
+    /// A streamed reply has one value for each header name.
+    #[error("the reply has a repeated header, which a streamed one would lose; it was collected and sent as a whole")]
+    RepeatedHeader,
+    /// Another processor takes the whole body of the reply.
+    #[error("another processor of the chain takes the whole body; the reply was collected and sent as a whole")]
+    CollectedInChain,
 }
 
 /// A processor's body kind and the data plane's body mode do not go together: see the table in the
@@ -309,6 +328,8 @@ impl Write {
             Self::Metadata => "metadata",
             Self::Reply => "local_reply",
             Self::ReplyHeader => "reply_header",
+            Self::ReplyStream => "reply_stream",
+            Self::ReplyTrailer => "reply_trailer",
         }
     }
 }
@@ -328,6 +349,10 @@ impl Reason {
             Self::InvalidHeader => "invalid_header",
             Self::NothingFollows => "nothing_follows",
             Self::ResponseBegun => "response_begun",
+            Self::NotStreamed => "not_streamed",
+            Self::GrpcClient => "grpc_client",
+            Self::RepeatedHeader => "repeated_header",
+            Self::CollectedInChain => "collected_in_chain",
         }
     }
 }

@@ -9,6 +9,7 @@ mod noted;
 mod outbox;
 mod parent;
 mod row;
+mod streamed;
 mod way;
 
 use std::fmt;
@@ -131,7 +132,10 @@ impl<R: Run> Exchange<R> {
             metadata.into_iter().flatten().for_each(|metadata| self.session.annotate(metadata));
         }
         let result = match result {
-            Err(Outcome::Reply { by, reply }) if !self.session.is_observing() => self.reply(by, reply).await,
+            Err(Outcome::Reply { by, mut reply }) if !self.session.is_observing() => match reply.take_stream() {
+                Some(stream) => self.stream(by, reply, stream, out).await,
+                None => self.reply(by, reply).await,
+            },
             result => result,
         };
         self.busy = false;
@@ -163,10 +167,7 @@ impl<R: Run> Exchange<R> {
             Err(Outcome::Fail(failure)) => Some(failure),
         };
         self.count_stalls();
-        while let Some(reply) = self.session.poll_reply() {
-            noted::sent(&self.row.record, &reply);
-            out.push(reply);
-        }
+        self.put_out(out);
         if let Some(failure) = failure {
             if let Failure::Misuse(misuse) = &failure {
                 self.row.record.internal(misuse);
@@ -180,6 +181,13 @@ impl<R: Run> Exchange<R> {
             return Ok(Next::Close);
         }
         Ok(Next::Message)
+    }
+
+    fn put_out(&mut self, out: &Outbox) {
+        while let Some(reply) = self.session.poll_reply() {
+            noted::sent(&self.row.record, &reply);
+            out.push(reply);
+        }
     }
 
     fn has_taken(&self) -> bool {
@@ -200,10 +208,7 @@ impl<R: Run> Exchange<R> {
     /// Takes the end of the request stream, clean or reset.
     pub(crate) fn end(&mut self, out: &Outbox) {
         self.session.handle_end();
-        while let Some(reply) = self.session.poll_reply() {
-            noted::sent(&self.row.record, &reply);
-            out.push(reply);
-        }
+        self.put_out(out);
         if self.response.missed_body() {
             drop(self.row.not_sent(Direction::Response));
         }

@@ -177,7 +177,7 @@ pub use head::{
     Basic, Fields, IntoName, IntoValue, MediaType, Refused, RequestHead, ResponseHead, SameSite, SetCookie, Start,
     Trailers,
 };
-pub use local_reply::LocalReply;
+pub use local_reply::{LocalReply, ReplyGone, ReplyWriter};
 pub use needs::{DataPlane, Needs, UnknownDataPlane, Wishes};
 pub use open::Open;
 pub use pairs::{NotText, Pairs};

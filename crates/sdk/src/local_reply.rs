@@ -1,11 +1,17 @@
 //! An answer to the client in place of the upstream's.
 
+mod stream;
+
 use std::fmt;
+use std::future::Future;
 
 use bytes::Bytes;
 use extproc_core::headers::{Name, Value};
 use extproc_core::session::ImmediateReply;
 
+pub use self::stream::{ReplyGone, ReplyWriter};
+pub(crate) use self::stream::{ReplyStream, Running};
+use crate::Error;
 use crate::head::{IntoName, IntoValue};
 use crate::telemetry::ShownList;
 
@@ -26,6 +32,8 @@ use crate::telemetry::ShownList;
 #[derive(Clone, PartialEq, Eq)]
 pub struct LocalReply {
     reply: ImmediateReply,
+    /// Writes the body, in place of the one in `reply`.
+    stream: Option<ReplyStream>,
     /// How many headers were left out.
     left_out: u16,
 }
@@ -36,7 +44,7 @@ impl LocalReply {
     #[must_use]
     pub fn new(status: u16) -> Self {
         let status = if (200..600).contains(&status) { status } else { 500 };
-        Self { reply: ImmediateReply { status, ..ImmediateReply::default() }, left_out: 0 }
+        Self { reply: ImmediateReply { status, ..ImmediateReply::default() }, stream: None, left_out: 0 }
     }
 
     /// 400.
@@ -111,7 +119,50 @@ impl LocalReply {
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.reply.body = body.into();
+        self.stream = None;
         self
+    }
+
+    /// A body that is written while the client takes it (ext_proc `StreamedImmediateResponse`): server-sent events, a
+    /// large file, an answer that is being made. The writer runs once the headers are sent; each
+    /// [`send`](ReplyWriter::send) waits until the client has room, and the reply ends when the writer is done. If it
+    /// fails or panics, the reply is cut, so that the client sees that it is incomplete.
+    ///
+    /// Return it from [`request_headers`](crate::Processor::request_headers). It is streamed where the data plane takes
+    /// it: Envoy does while the body mode of the request is NONE or FULL_DUPLEX_STREAMED. Elsewhere (another phase or
+    /// mode, a gRPC client, a repeated header, a processor in the chain that takes the whole body) the body is collected,
+    /// up to 1 MiB, and sent as a whole, without trailers; a [`Blocked`](crate::Blocked) record tells. A writer that
+    /// takes its time then meets the data plane's message timeout.
+    ///
+    /// The body runs through the response phases of the other processors of a chain, piece by piece.
+    ///
+    /// ```
+    /// use extproc::LocalReply;
+    ///
+    /// let reply = LocalReply::new(200).header("content-type", "text/event-stream").stream(|mut to| async move {
+    ///     for count in (1..=3).rev() {
+    ///         to.send(format!("data: {count}\n\n")).await?;
+    ///     }
+    ///     to.trailer("x-done", "yes");
+    ///     Ok(())
+    /// });
+    /// assert!(reply.is_streamed());
+    /// ```
+    #[must_use]
+    pub fn stream<F, W>(mut self, write: F) -> Self
+    where
+        F: FnOnce(ReplyWriter) -> W + Send + 'static,
+        W: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.reply.body = Bytes::new();
+        self.stream = Some(ReplyStream::new(write));
+        self
+    }
+
+    /// Whether the body is written while the client takes it.
+    #[must_use]
+    pub const fn is_streamed(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Why, for the data plane's access log; white space becomes `_`. Not shown to the client.
@@ -140,7 +191,7 @@ impl LocalReply {
         &self.reply.headers
     }
 
-    /// The body.
+    /// The body; empty when it is streamed.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.reply.body
@@ -189,6 +240,10 @@ impl LocalReply {
         }
     }
 
+    pub(crate) fn take_stream(&mut self) -> Option<ReplyStream> {
+        self.stream.take()
+    }
+
     pub(crate) fn set_status(&mut self, status: u16) {
         self.reply.status = status;
     }
@@ -207,7 +262,7 @@ impl fmt::Debug for LocalReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reply = f.debug_struct("LocalReply");
         reply.field("status", &self.reply.status).field("headers", &ShownList(&self.reply.headers));
-        reply.field("body", &self.reply.body).field("details", &self.reply.details);
+        reply.field("body", &self.reply.body).field("stream", &self.stream).field("details", &self.reply.details);
         reply.field("grpc_status", &self.reply.grpc_status).finish()
     }
 }

@@ -210,7 +210,7 @@ impl<P: Processor> Drop for One<P> {
 }
 
 /// Turns a panic of the future into a value.
-async fn isolate(future: impl Future<Output = Result<(), Halted>>) -> Result<(), Halted> {
+pub(crate) async fn isolate(future: impl Future<Output = Result<(), Halted>>) -> Result<(), Halted> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll,

@@ -2,9 +2,10 @@
 
 use extproc_proto::processing_request::Request as Ask;
 use extproc_proto::processing_response::Response as Answer;
+use extproc_proto::streamed_immediate_response::Response as Part;
 use extproc_proto::{
     BodyMutation, CommonResponse, HeaderMap, HeaderMutation, HeaderValue, ImmediateResponse, ProcessingRequest,
-    ProcessingResponse, body_mutation, common_response,
+    ProcessingResponse, StreamedImmediateResponse, body_mutation, common_response,
 };
 
 use crate::text::{Fields, preview};
@@ -106,7 +107,7 @@ pub(crate) fn received(response: &ProcessingResponse) -> Vec<String> {
             headers(&mut lines, trailers.header_mutation.as_ref());
         }
         Some(Answer::ImmediateResponse(reply)) => immediate(&mut lines, reply),
-        Some(Answer::StreamedImmediateResponse(_)) => lines.push("streamed immediate response".to_owned()),
+        Some(Answer::StreamedImmediateResponse(reply)) => streamed(&mut lines, reply),
         None => lines.push("no answer in the message".to_owned()),
     }
     if response.mode_override.is_some() {
@@ -189,6 +190,30 @@ fn immediate(lines: &mut Vec<String>, reply: &ImmediateResponse) {
     }
 }
 
+fn streamed(lines: &mut Vec<String>, reply: &StreamedImmediateResponse) {
+    let mut fields = |map: &HeaderMap| {
+        for field in &map.headers {
+            lines.push(format!("{}: {}{}", preview(&field.key), preview(&field.raw_value), ignored(field)));
+        }
+    };
+    let end = |end: bool| if end { ", end" } else { "" };
+    match &reply.response {
+        None => lines.push("streamed reply without any part".to_owned()),
+        Some(Part::HeadersResponse(part)) => {
+            part.headers.iter().for_each(&mut fields);
+            lines.insert(0, format!("streamed reply{}", end(part.end_of_stream)));
+        }
+        Some(Part::BodyResponse(part)) => {
+            let size = plural(part.body.len(), "byte");
+            lines.push(format!("piece of the reply: {} ({size}{})", preview(&part.body), end(part.end_of_stream)));
+        }
+        Some(Part::TrailersResponse(trailers)) => {
+            fields(trailers);
+            lines.insert(0, "trailers of the reply, end".to_owned());
+        }
+    }
+}
+
 fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
@@ -196,7 +221,7 @@ fn plural(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use extproc_proto::{HeaderValueOption, HeadersResponse, HttpBody, HttpStatus};
+    use extproc_proto::{HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, HttpStatus, StreamedBodyResponse};
 
     use super::*;
 
@@ -257,6 +282,15 @@ mod tests {
             of(Some(Answer::ImmediateResponse(reply))),
             ["immediate response 401", "body: no (2 bytes)", "details \"bad_token\""]
         );
+        let part = |response| Some(Answer::StreamedImmediateResponse(StreamedImmediateResponse { response }));
+        let status = HeaderValue { key: ":status".into(), raw_value: "200".into(), ..HeaderValue::default() };
+        let map = HeaderMap { headers: vec![status] };
+        let head = HttpHeaders { headers: Some(map.clone()), end_of_stream: true, ..HttpHeaders::default() };
+        assert_eq!(of(part(Some(Part::HeadersResponse(head)))), ["streamed reply, end", ":status: 200"]);
+        let piece = StreamedBodyResponse { body: "xy".into(), ..StreamedBodyResponse::default() };
+        assert_eq!(of(part(Some(Part::BodyResponse(piece)))), ["piece of the reply: xy (2 bytes)"]);
+        assert_eq!(of(part(Some(Part::TrailersResponse(map)))), ["trailers of the reply, end", ":status: 200"]);
+        assert_eq!(of(part(None)), ["streamed reply without any part"]);
         let body = HttpBody { body: Bytes::from_static(b"x"), end_of_stream: true, ..HttpBody::default() };
         let ask = ProcessingRequest { request: Some(Ask::ResponseBody(body)), ..ProcessingRequest::default() };
         assert_eq!(sent(&ask), ["1 byte, end"]);

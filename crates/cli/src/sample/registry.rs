@@ -8,7 +8,7 @@ use extproc::BoxProcessor;
 use super::settings::{Key, Setting, Settings};
 use super::slow::{Slow, Throwing};
 use super::{
-    ApiKey, Compress, Context, Cookie, Dedup, Digest, DynamicForwarding, Echo, EndpointPicker, EventFilter,
+    ApiKey, Compress, Context, Cookie, Countdown, Dedup, Digest, DynamicForwarding, Echo, EndpointPicker, EventFilter,
     GrpcRewrite, Headers, Idempotency, JsonMask, Jwt, Logger, Noop, Normalise, Redirect, Reveal, Rewrite, Timer,
     Trivial, Upper, Waf, decorated, sink,
 };
@@ -227,6 +227,13 @@ pub(crate) static SAMPLES: &[Sample] = &[
         "Drops server-sent events, and replaces words in the others",
         EventFilter::KEYS,
         processor!(|settings, reveal| EventFilter::new(settings)?),
+    ),
+    sample(
+        "countdown",
+        Bodies,
+        "Answers a path with server-sent events, one at a time, in place of the upstream",
+        Countdown::KEYS,
+        processor!(|settings, reveal| Countdown::new(settings)?),
     ),
     sample(
         "grpc-rewrite",

@@ -13,12 +13,14 @@ use crate::headers::{Name, Value};
 impl Session {
     /// Whether the client can be answered in parts here: the request's headers wait for their answer, the request's
     /// body mode is NONE or FULL_DUPLEX_STREAMED (the others can take a reply without body only), and the data plane
-    /// speaks HTTP, not GRPC mode.
+    /// speaks HTTP, not GRPC mode. agentgateway does not know such replies and would wait for ever: it is told by header
+    /// values in `value`, where Envoy has `raw_value` only.
     #[must_use]
     pub fn may_stream_reply(&self) -> bool {
         let Some(protocol) = self.protocol else { return false };
         self.state == State::Open
             && !self.observing
+            && !self.plain_values
             && self.request.head == Head::Owed
             && matches!(protocol.bodies.request, BodyMode::None | BodyMode::FullDuplexStreamed)
             && protocol.bodies.response != BodyMode::Grpc

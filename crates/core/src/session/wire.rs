@@ -19,6 +19,11 @@ pub(super) fn headers(map: Option<HeaderMap>) -> Result<Headers, Violation> {
     Ok(headers)
 }
 
+/// Whether a value stands in `value`.
+pub(super) fn has_plain_values(map: Option<&HeaderMap>) -> bool {
+    map.is_some_and(|map| map.headers.iter().any(|header| !header.value.is_empty()))
+}
+
 pub(super) fn protocol(config: ProtocolConfiguration) -> Result<Protocol, Violation> {
     Ok(Protocol {
         bodies: BodyModes {

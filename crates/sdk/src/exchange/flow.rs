@@ -469,6 +469,32 @@ impl<W: Way> Flow<W> {
         Ok((pieces, changed))
     }
 
+    /// Runs the header phases on the head of a reply that is streamed. Gives the body that a stage put in its place.
+    pub(super) async fn cross_head<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        headers: Headers,
+    ) -> Result<Option<Bytes>, Outcome> {
+        self.head = Some(W::head(headers, false));
+        self.body = Payload::Incoming(Bytes::new());
+        self.advance(row).await?;
+        self.gone = true;
+        Ok(match &self.body {
+            Payload::Complete(body) => Some(body.bytes().clone()),
+            Payload::Absent | Payload::Incoming(_) | Payload::Growing(_) => None,
+        })
+    }
+
+    /// Runs the body phases on a piece of a reply that is streamed.
+    pub(super) async fn cross_piece<R: Run>(
+        &mut self,
+        row: &mut Row<R>,
+        piece: Bytes,
+        last: bool,
+    ) -> Result<Vec<Bytes>, Outcome> {
+        Ok(self.run_chunk(row, piece, last).await?.0)
+    }
+
     /// Runs one stage's body handler on a piece.
     pub(super) async fn run_body<R: Run>(
         &mut self,
@@ -502,6 +528,16 @@ impl<W: Way> Flow<W> {
     }
 
     async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Headers) -> Result<(), Outcome> {
+        let trailers = Self::cross_trailers(row, session, trailers).await?;
+        Self::answer_trailers(session, trailers)
+    }
+
+    /// Runs the stages' trailer phases.
+    pub(super) async fn cross_trailers<R: Run>(
+        row: &mut Row<R>,
+        session: &mut Session,
+        trailers: Headers,
+    ) -> Result<Trailers, Outcome> {
         let mut trailers = Trailers::new(trailers);
         for position in 0..row.len() {
             let stage = W::stage(position, row.len());
@@ -522,7 +558,7 @@ impl<W: Way> Flow<W> {
             }
             judged?;
         }
-        Self::answer_trailers(session, trailers)
+        Ok(trailers)
     }
 
     /// With the header phase skipped by the data plane, body handlers get a head that has nothing in it yet.

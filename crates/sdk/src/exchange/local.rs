@@ -18,6 +18,8 @@ impl<R: Run> Exchange<R> {
     pub(super) async fn reply(&mut self, by: usize, reply: LocalReply) -> Result<(), Outcome> {
         let others = self.row.len() > 1 && self.response.headed() == 0;
         let (by, reply) = if others { self.cross(by, reply).await? } else { (by, reply) };
+        // One of the others may have answered with a streamed one.
+        let reply = self.whole(by, reply).await?;
         self.send_reply(by, reply).map_err(Outcome::Fail)
     }
 
@@ -111,7 +113,7 @@ fn view(reply: &LocalReply) -> (ResponseHead, Bytes) {
     (Response::head(headers, body.is_empty()), body)
 }
 
-fn reply_of(reply: LocalReply, head: &ResponseHead, body: Bytes) -> LocalReply {
+pub(super) fn reply_of(reply: LocalReply, head: &ResponseHead, body: Bytes) -> LocalReply {
     let mut reply = reply.body(body);
     reply.set_status(head.status());
     reply.clear_headers();

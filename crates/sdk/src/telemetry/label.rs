@@ -90,6 +90,10 @@ labels! {
         InvalidHeader = "invalid_header",
         NothingFollows = "nothing_follows",
         ResponseBegun = "response_begun",
+        NotStreamed = "not_streamed",
+        GrpcClient = "grpc_client",
+        RepeatedHeader = "repeated_header",
+        CollectedInChain = "collected_in_chain",
     }
 }
 
@@ -106,6 +110,10 @@ impl Blocked {
             Reason::InvalidHeader => Self::InvalidHeader,
             Reason::NothingFollows => Self::NothingFollows,
             Reason::ResponseBegun => Self::ResponseBegun,
+            Reason::NotStreamed => Self::NotStreamed,
+            Reason::GrpcClient => Self::GrpcClient,
+            Reason::RepeatedHeader => Self::RepeatedHeader,
+            Reason::CollectedInChain => Self::CollectedInChain,
         }
     }
 }

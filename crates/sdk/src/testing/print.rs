@@ -10,9 +10,10 @@ use extproc_proto::body_mutation::Mutation;
 use extproc_proto::common_response::ResponseStatus;
 use extproc_proto::processing_request::Request;
 use extproc_proto::processing_response::Response;
+use extproc_proto::streamed_immediate_response::Response as Part;
 use extproc_proto::{
     BodySendMode, CommonResponse, HeaderAppendAction, HeaderMap, HeaderMutation, HttpBody, HttpHeaders,
-    ImmediateResponse, ProcessingMode, ProcessingRequest, ProcessingResponse,
+    ImmediateResponse, ProcessingMode, ProcessingRequest, ProcessingResponse, StreamedImmediateResponse,
 };
 use prost_types::value::Kind;
 use tonic::Code;
@@ -173,7 +174,7 @@ fn reply(message: &ProcessingResponse, shown: usize) -> String {
             headers(&mut line, r.header_mutation.as_ref());
         }
         Some(Response::ImmediateResponse(r)) => immediate(&mut line, r, shown),
-        Some(Response::StreamedImmediateResponse(_)) => line.push_str("streamed_immediate_response"),
+        Some(Response::StreamedImmediateResponse(r)) => streamed(&mut line, r, shown),
     }
     for (namespace, value) in message.dynamic_metadata.iter().flat_map(|metadata| &metadata.fields) {
         let Some(Kind::StructValue(values)) = &value.kind else { continue };
@@ -252,6 +253,21 @@ fn immediate(line: &mut String, reply: &ImmediateResponse, shown: usize) {
     }
     if !reply.details.is_empty() {
         put(line, format_args!(" details={}", reply.details));
+    }
+}
+
+fn streamed(line: &mut String, reply: &StreamedImmediateResponse, shown: usize) {
+    match &reply.response {
+        None => line.push_str("reply empty"),
+        Some(Part::HeadersResponse(part)) => head(line, "reply", part),
+        Some(Part::BodyResponse(part)) => {
+            put(line, format_args!("reply {}", quoted_up_to(&part.body, shown)));
+            line.push_str(if part.end_of_stream { " end" } else { "" });
+        }
+        Some(Part::TrailersResponse(trailers)) => {
+            line.push_str("reply trailers");
+            fields(line, Some(trailers));
+        }
     }
 }
 
