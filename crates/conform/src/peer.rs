@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod client;
+mod fields;
 pub mod http1;
 pub mod processor;
 pub mod upstream;

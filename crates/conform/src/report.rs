@@ -56,7 +56,7 @@ pub enum Verdict {
     Divergent,
     /// It differs in another way, or could not be run to its end.
     Failed,
-    /// The target cannot do it, or is not there; the note says why.
+    /// The scenario says that the target cannot do it, or the target is not there; the note says why.
     Skipped,
 }
 

@@ -84,17 +84,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     for kind in TargetKind::ALL.into_iter().filter(|kind| options.targets.contains(kind)) {
         let judge = Judge { divergences: &divergences, record: options.record };
-        let mut outcomes = batch(kind, &scenarios, options, &golden, &judge).await?;
+        let mut outcomes = batch(kind, &scenarios, AT_ONCE, options, &golden, &judge).await?;
         let again: Vec<Arc<Scenario>> = scenarios
             .iter()
             .filter(|scenario| kind != TargetKind::Core && outcomes[&scenario.id].verdict == Verdict::Failed)
             .cloned()
             .collect();
-        for scenario in again {
-            let one = [Arc::clone(&scenario)];
-            report.retried += 1;
-            outcomes.extend(batch(kind, &one, options, &golden, &judge).await?);
-        }
+        report.retried += again.len();
+        outcomes.extend(batch(kind, &again, 1, options, &golden, &judge).await?);
         if kind == TargetKind::Envoy {
             for (id, outcome) in &outcomes {
                 if let (Some(fields), true) = (&outcome.fields, options.record || golden.get(id).is_none()) {
@@ -111,10 +108,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Runs scenarios on one target, several at a time.
+/// Runs scenarios on one target, some at a time.
 async fn batch(
     kind: TargetKind,
     scenarios: &[Arc<Scenario>],
+    at_once: usize,
     options: &Options,
     golden: &Golden,
     judge: &Judge<'_>,
@@ -137,7 +135,7 @@ async fn batch(
             return Ok(outcomes);
         }
     };
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let slots = Arc::new(Semaphore::new(at_once));
     let mut running = JoinSet::new();
     for scenario in able {
         let (target, slots) = (Arc::clone(&target), Arc::clone(&slots));
@@ -157,7 +155,9 @@ async fn batch(
                 let fields = fields(&transcript, &scenario);
                 judge.outcome(&scenario, kind, tells_details, fields, golden.get(&scenario.id))
             }
-            Err(Failure::Unsupported(reason)) => Outcome::skipped(&reason),
+            Err(Failure::Unsupported(reason)) => {
+                Outcome::failed(vec![format!("it cannot be run here: {reason}; the scenario must say so under `skip`")])
+            }
             Err(Failure::Error(error)) => Outcome::failed(vec![format!("{error:#}")]),
         };
         outcomes.insert(scenario.id.clone(), outcome);

@@ -24,6 +24,7 @@ mod expect;
 mod load;
 mod script;
 mod text;
+mod variant;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ pub use script::{
     Failure, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step, StreamedPart,
 };
 pub use text::{Fields, Millis, Payload};
+pub use variant::{Column, Profile, Protocols};
 
 use crate::target::TargetKind;
 
@@ -52,11 +54,26 @@ pub struct Scenario {
     /// Envoy's `ExternalProcessor` without `grpc_service`, under Envoy's own names.
     #[serde(default = "empty_object")]
     pub config: serde_json::Value,
+    /// Envoy's `GrpcService` but for where the processor is: `timeout`, `retry_policy`.
+    #[serde(default = "empty_object")]
+    pub grpc_service: serde_json::Value,
     /// How many bytes of a body the data plane may hold; default as the target has it, 1 MiB.
     pub buffer_limit: Option<u32>,
     /// Dynamic metadata that an earlier filter has set: a map for each namespace.
     #[serde(default)]
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// The versions of HTTP that it is run with, as pairs of client and upstream: a list of `h1`, `h2` (both), `h1-h2` and
+    /// `h2-h1`, or `all`. It is one scenario for each; the id gets the pair as suffix, but for `h1`. Without it the keys
+    /// `http` of request and upstream hold.
+    #[serde(default)]
+    pub protocol: Protocols,
+    /// What comes of it under other profiles of our own engine than `envoy`: for each one more scenario, whose id gets the
+    /// profile as suffix.
+    #[serde(default)]
+    pub profiles: BTreeMap<Profile, Column>,
+    /// The profile that it runs under; filled by the loader.
+    #[serde(skip)]
+    pub profile: Profile,
     /// The client's part.
     #[serde(default)]
     pub request: Request,
@@ -171,6 +188,10 @@ pub struct Upstream {
     pub timeout: Option<Millis>,
     /// The cluster's own metadata: a map for each namespace.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// The version of HTTP, 1 or 2. Default 1.
+    pub http: u8,
+    /// Break off after the last chunk: close the connection, or with HTTP/2 reset the stream.
+    pub cut: bool,
 }
 
 impl Default for Upstream {
@@ -189,6 +210,8 @@ impl Default for Upstream {
             unrouted: false,
             timeout: None,
             metadata: serde_json::Map::new(),
+            http: 1,
+            cut: false,
         }
     }
 }
@@ -217,6 +240,14 @@ pub enum Messages {
     Exact,
     /// Division depends on timing: merged, and the counters of messages are not compared.
     Free,
+}
+
+impl Scenario {
+    /// The upstream of a route, counted from 1; 0 is the last resort.
+    #[must_use]
+    pub fn upstream(&self, route: usize) -> &Upstream {
+        route.checked_sub(1).map_or(&self.upstream, |index| &self.routes[index].upstream)
+    }
 }
 
 impl Request {

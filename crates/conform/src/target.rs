@@ -61,7 +61,7 @@ impl std::str::FromStr for TargetKind {
 /// Why a target gave no transcript.
 #[derive(Debug)]
 pub enum Failure {
-    /// The target cannot do this: counted as skipped, with the reason.
+    /// The target cannot do this. Scenarios say so themselves, under `skip`; one that does not fails.
     Unsupported(String),
     /// It could, and something went wrong.
     Error(anyhow::Error),

@@ -8,7 +8,8 @@ use crate::headers::{Name, Value};
 /// A complete response that does not come from the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalReply {
-    /// `:status`, content type and content length included.
+    /// `:status` included, and if there is a body its type and length. That an empty reply has no body says HTTP/2 with
+    /// END_STREAM, and HTTP/1 with a `content-length: 0` that its codec writes.
     pub headers: Headers,
     /// The body; empty for a reply to HEAD.
     pub body: Bytes,
@@ -61,16 +62,17 @@ impl LocalReply {
                 headers.remove("grpc-message");
                 all.append(Name::from_static("grpc-message"), percent_encoded(&body));
             }
-            all.append(CONTENT_LENGTH, Value::from(0));
             all.extend(headers);
             return Self { headers: all, body: Bytes::new(), details };
         }
         all.append(STATUS, Value::from(u64::from(status)));
-        all.append(CONTENT_LENGTH, Value::from(body.len() as u64));
         if body.is_empty() {
             headers.remove("content-type");
-        } else if !headers.contains("content-type") {
-            all.append(CONTENT_TYPE, Value::from_static("text/plain"));
+        } else {
+            all.append(CONTENT_LENGTH, Value::from(body.len() as u64));
+            if !headers.contains("content-type") {
+                all.append(CONTENT_TYPE, Value::from_static("text/plain"));
+            }
         }
         all.extend(headers);
         Self { headers: all, body: if request.head { Bytes::new() } else { body }, details }
@@ -144,16 +146,16 @@ mod tests {
     #[test]
     fn forms_of_a_reply() {
         for (kind, status, body, expected) in [
-            (PLAIN, 500, "", ":status: 500, content-length: 0 | "),
+            (PLAIN, 500, "", ":status: 500 | "),
             (PLAIN, 403, "denied", ":status: 403, content-length: 6, content-type: text/plain | denied"),
             (HEAD, 403, "denied", ":status: 403, content-length: 6, content-type: text/plain | "),
             (
                 GRPC,
                 403,
                 "no 100%\n",
-                ":status: 200, content-type: application/grpc, grpc-status: 7, grpc-message: no 100%25%0A, content-length: 0 | ",
+                ":status: 200, content-type: application/grpc, grpc-status: 7, grpc-message: no 100%25%0A | ",
             ),
-            (GRPC, 500, "", ":status: 200, content-type: application/grpc, grpc-status: 2, content-length: 0 | "),
+            (GRPC, 500, "", ":status: 200, content-type: application/grpc, grpc-status: 2 | "),
         ] {
             assert_eq!(text(&LocalReply::new(kind, status, Bytes::from_static(body.as_bytes()), "")), expected);
         }
@@ -174,7 +176,7 @@ mod tests {
         let reply = LocalReply::with_headers(PLAIN, 403, None, given.clone(), Bytes::from_static(b"{}"), "");
         assert_eq!(text(&reply), ":status: 403, content-length: 2, content-type: application/json, x-a: 1 | {}");
         let reply = LocalReply::with_headers(PLAIN, 403, None, given, Bytes::new(), "");
-        assert_eq!(text(&reply), ":status: 403, content-length: 0, x-a: 1 | ");
+        assert_eq!(text(&reply), ":status: 403, x-a: 1 | ");
         let reply = LocalReply::with_headers(GRPC, 403, Some(9), Headers::new(), Bytes::new(), "");
         assert_eq!(reply.headers.get_str("grpc-status"), Some("9"));
     }

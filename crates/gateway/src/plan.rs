@@ -45,6 +45,18 @@ pub struct Backend {
     pub endpoints: Vec<Endpoint>,
     /// What processors may be told of it (Envoy `metadata_options.cluster_metadata_forwarding_namespaces`).
     pub metadata: Option<Arc<DynamicMetadata>>,
+    /// What they speak.
+    pub protocol: Protocol,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, a connection for each request under way.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS and without negotiation, one connection for all requests.
+    H2c,
 }
 
 /// One upstream server.

@@ -2,8 +2,8 @@
 
 mod body;
 mod connector;
+mod h2c;
 
-use std::error::Error as _;
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,10 +24,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::coding;
-use crate::plan::{Backend, Rule};
+use crate::plan::{Backend, Protocol, Rule};
 pub(crate) use body::UpstreamBody;
 use body::Watched;
 use connector::Connector;
+use h2c::H2c;
 
 /// How long an unused connection is kept. Shorter than most servers keep it, so that we close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +46,15 @@ pub(crate) struct Upstream {
 struct Target {
     backend: Backend,
     authorities: Vec<Authority>,
+    /// The same endpoints, if they speak HTTP/2.
+    h2c: Vec<Arc<H2c>>,
     tickets: AtomicU64,
+}
+
+/// An endpoint that was chosen.
+enum Endpoint<'a> {
+    Http1(&'a Authority),
+    H2c(&'a Authority, &'a Arc<H2c>),
 }
 
 /// The future of an upstream's response.
@@ -79,12 +88,20 @@ impl Future for Answer {
 impl Upstream {
     pub(crate) fn new(backends: &[Backend]) -> Self {
         let mut connector = Connector::default();
-        let target = |backend: &Backend| Target {
+        let authorities: Vec<Vec<Authority>> = backends
+            .iter()
+            .map(|backend| backend.endpoints.iter().map(|it| connector.authority(&it.address)).collect())
+            .collect();
+        let target = |(backend, authorities): (&Backend, Vec<Authority>)| Target {
             backend: backend.clone(),
-            authorities: backend.endpoints.iter().map(|it| connector.authority(&it.address)).collect(),
+            h2c: match backend.protocol {
+                Protocol::Http1 => Vec::new(),
+                Protocol::H2c => authorities.iter().map(|it| Arc::new(H2c::new(connector.clone(), it))).collect(),
+            },
+            authorities,
             tickets: AtomicU64::new(0),
         };
-        let backends = backends.iter().map(target).collect();
+        let backends = backends.iter().zip(authorities).map(target).collect();
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -103,9 +120,10 @@ impl Upstream {
 
     /// Sends a request to a backend that was chosen.
     pub(crate) fn send(&self, rule: &Rule, backend: Option<usize>, request: Request<RequestBody<Incoming>>) -> Answer {
-        let Some(authority) = backend.and_then(|it| self.endpoint(it)) else {
+        let Some(endpoint) = backend.and_then(|it| self.endpoint(it)) else {
             return Answer::refused(Refusal::new(500, "", "no_backend_with_weight"));
         };
+        let (Endpoint::Http1(authority) | Endpoint::H2c(authority, _)) = endpoint;
         let (mut head, body) = request.into_parts();
         // An absolute target beats the Host header, and HTTP/2 has only the target. HTTP/1.0 clients may send neither,
         // but HTTP/1.1 servers want a host.
@@ -113,26 +131,43 @@ impl Upstream {
         if let Some(Ok(host)) = named.map(|it| HeaderValue::from_str(it.as_str())) {
             head.headers.insert(header::HOST, host);
         }
-        declare_length(&mut head, &body);
-        head.version = Version::HTTP_11;
-        head.uri = target(authority, &head.uri);
         let limits =
             Limits { started: Instant::now(), total: rule.timeouts.request, headers: rule.timeouts.backend_request };
         let (ended, end) = oneshot::channel();
         let ended = if body.is_end_stream() { None } else { Some(ended) };
-        let request = Request::from_parts(head, Watched::new(body, ended));
-        let response = self.client.request(request);
-        Answer(Box::pin(limits.apply(response, end)))
+        match endpoint {
+            Endpoint::Http1(_) => {
+                declare_length(&mut head, &body);
+                head.version = Version::HTTP_11;
+                head.uri = target(authority, &head.uri);
+                let response = self.client.request(Request::from_parts(head, Watched::new(body, ended)));
+                let response = async { response.await.map_err(|error| refusal(&error)) };
+                Answer(Box::pin(limits.apply(response, end)))
+            }
+            Endpoint::H2c(_, h2c) => {
+                head.version = Version::HTTP_2;
+                // There is no Host header in HTTP/2; what it says is part of the target.
+                let host = head.headers.remove(header::HOST).and_then(|it| Authority::try_from(it.as_bytes()).ok());
+                head.uri = target(host.as_ref().unwrap_or(authority), &head.uri);
+                let h2c = Arc::clone(h2c);
+                let request = Request::from_parts(head, Watched::new(body, ended));
+                let response = async move { h2c.send(request).await };
+                Answer(Box::pin(limits.apply(response, end)))
+            }
+        }
     }
 
-    fn endpoint(&self, backend: usize) -> Option<&Authority> {
+    fn endpoint(&self, backend: usize) -> Option<Endpoint<'_>> {
         let target = &self.backends[backend];
-        if let [one] = target.authorities.as_slice() {
-            return Some(one);
-        }
-        let endpoint = target.backend.endpoint(target.tickets.fetch_add(1, Ordering::Relaxed))?;
-        let index = target.backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
-        target.authorities.get(index)
+        let index = match target.authorities.as_slice() {
+            [_] => 0,
+            _ => {
+                let endpoint = target.backend.endpoint(target.tickets.fetch_add(1, Ordering::Relaxed))?;
+                target.backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?
+            }
+        };
+        let authority = target.authorities.get(index)?;
+        Some(target.h2c.get(index).map_or(Endpoint::Http1(authority), |it| Endpoint::H2c(authority, it)))
     }
 }
 
@@ -163,7 +198,7 @@ struct Limits {
 impl Limits {
     async fn apply(
         self,
-        response: legacy::ResponseFuture,
+        response: impl Future<Output = Result<Response<Incoming>, Refusal>>,
         request_end: oneshot::Receiver<()>,
     ) -> Result<Response<UpstreamBody>, Refusal> {
         let deadline = self.total.map(|it| self.started + it);
@@ -174,7 +209,7 @@ impl Limits {
         };
         let response = tokio::select! {
             biased;
-            response = response => response.map_err(|error| refusal(&error))?,
+            response = response => response?,
             () = expired => return Err(timed_out()),
             () = until(deadline) => return Err(timed_out()),
         };
@@ -213,17 +248,18 @@ fn timed_out() -> Refusal {
 }
 
 /// Envoy's texts, as far as the cause is known here.
-fn refusal(error: &legacy::Error) -> Refusal {
+fn refusal(error: &(dyn std::error::Error + 'static)) -> Refusal {
     tracing::debug!(error = %chain(error), "no response from the upstream");
-    let ours = error.source().and_then(|it| it.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_user);
-    if ours {
+    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_user) {
         // The client's, to be exact: its request ended in the middle, or is no HTTP there.
         Refusal::new(400, "", "request_body_failed")
-    } else if error.is_connect() {
+    } else if cause::<legacy::Error>(error).is_some_and(legacy::Error::is_connect) {
+        unreachable()
+    } else if cause::<h2::Error>(error).is_some_and(|it| it.is_reset() && it.is_remote()) {
         Refusal::new(
             503,
-            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
-            "upstream_reset_before_response_started{remote_connection_failure}",
+            "upstream connect error or disconnect/reset before headers. reset reason: remote reset",
+            "upstream_reset_before_response_started{remote_reset}",
         )
     } else {
         Refusal::new(
@@ -232,6 +268,27 @@ fn refusal(error: &legacy::Error) -> Refusal {
             "upstream_reset_before_response_started{connection_termination}",
         )
     }
+}
+
+/// No connection can be made.
+fn unreachable() -> Refusal {
+    Refusal::new(
+        503,
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+        "upstream_reset_before_response_started{remote_connection_failure}",
+    )
+}
+
+/// The error itself, or what caused it, if it is an `E`.
+fn cause<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// An error with its causes.

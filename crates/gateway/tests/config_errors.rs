@@ -36,3 +36,25 @@ fn a_file_that_is_not_there() {
     assert!(matches!(error, LoadError::Read { .. }), "{error}");
     assert_eq!(error.to_string(), "/nowhere/gateway.yaml: cannot be read");
 }
+
+/// In Envoy the timeout has no effect on the stream, and a retry takes longer than the message timeout: neither is
+/// ignored here.
+#[test]
+fn env_058_059_what_concerns_the_call_is_refused() {
+    for service in ["{ timeout: 0.2s }", "{ retry_policy: { retry_on: unavailable, num_retries: 3 } }"] {
+        let text = format!(
+            "gateways: [{{ name: g, listeners: [{{ name: l, port: 0 }}] }}]
+processors: [{{ name: p, endpoints: [{{ address: '127.0.0.1:1' }}] }}]
+policies:
+  - name: all
+    target_refs: [{{ kind: Gateway, name: g }}]
+    ext_proc: [{{ processor: p, grpc_service: {service} }}]
+"
+        );
+        let error = Config::parse(text, "test").and_then(|it| it.plan()).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("test:6:46: `grpc_service` is not supported yet; name the processor with"),
+            "{error}"
+        );
+    }
+}

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::fields::{list, map};
 use super::http1::{Body, Head, Reader, write_chunk, write_end, write_fields};
 use crate::scenario::Request;
-use crate::transcript::{End, HeaderList, Reply, text};
+use crate::transcript::{End, HeaderList, Reply};
 
 /// The longest a scenario may take.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -42,52 +43,47 @@ impl<'a> Client<'a> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         let patience = self.request.give_up.map_or(LIMIT, |patience| patience.duration());
-        let mut reply = Reply::default();
+        let mut taken = Taken::default();
         let exchange = async {
             match self.request.http {
-                2 => self.http2(stream, &mut reply).await,
-                _ => self.http1(stream, &mut reply).await,
+                2 => self.http2(stream, &mut taken).await,
+                _ => self.http1(stream, &mut taken).await,
             }
         };
         match timeout(patience, exchange).await {
             Ok(done) => done?,
-            Err(_) if self.request.give_up.is_some() => reply.end = End::GaveUp,
-            Err(_) => bail!("no end of the response within {LIMIT:?}; so far: {reply:?}"),
+            Err(_) if self.request.give_up.is_some() => taken.body.end = End::GaveUp,
+            Err(_) => bail!("no end of the response within {LIMIT:?}; so far: {taken:?}"),
         }
-        Ok(reply)
+        let Taken { status, headers, body: Body { bytes, trailers, end } } = taken;
+        Ok(Reply { status, headers, body: bytes.freeze(), trailers, end })
     }
 
-    async fn http1(&self, stream: TcpStream, reply: &mut Reply) -> anyhow::Result<()> {
+    async fn http1(&self, stream: TcpStream, taken: &mut Taken) -> anyhow::Result<()> {
         let (read, mut write) = stream.into_split();
         let mut reader = Reader::new(read);
-        let mut body = Body::default();
         let receive = async {
             let head = loop {
                 match reader.head().await {
                     Ok(Some(head)) if head.word(1).starts_with('1') => {}
                     Ok(Some(head)) => break head,
-                    Ok(None) | Err(_) => return None,
+                    Ok(None) | Err(_) => return,
                 }
             };
-            self.read_body(&mut reader, &head, &mut body).await;
-            Some(head)
+            taken.status = head.word(1).parse().ok();
+            taken.headers.clone_from(&head.headers);
+            self.read_body(&mut reader, &head, &mut taken.body).await;
         };
         // A data plane that answers early may close before all is sent: that is no failure of the client.
-        let head = if self.request.unfinished {
+        if self.request.unfinished {
             tokio::select! {
-                head = receive => head,
-                _ = async { self.send(&mut write).await.ok(); std::future::pending::<()>().await } => None,
+                () = receive => {}
+                () = async { self.send(&mut write).await.ok(); std::future::pending().await } => {}
             }
         } else {
-            tokio::join!(self.send(&mut write), receive).1
-        };
-        if let Some(head) = head {
-            reply.status = head.word(1).parse().ok();
-            reply.headers = head.headers;
+            // What became of the sending shows in what is received.
+            let _ = tokio::join!(self.send(&mut write), receive);
         }
-        reply.body = body.bytes.freeze();
-        reply.trailers = body.trailers;
-        reply.end = body.end;
         Ok(())
     }
 
@@ -134,7 +130,7 @@ impl<'a> Client<'a> {
         io.write_all(&out).await
     }
 
-    async fn http2(&self, stream: TcpStream, reply: &mut Reply) -> anyhow::Result<()> {
+    async fn http2(&self, stream: TcpStream, taken: &mut Taken) -> anyhow::Result<()> {
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let request = self.request;
@@ -157,7 +153,7 @@ impl<'a> Client<'a> {
         let exchange = async {
             let (_, response) = tokio::join!(self.send_frames(parts), sender.send_request(message));
             if let Ok(response) = response {
-                take_down(response, reply).await;
+                take_down(response, taken).await;
             }
         };
         // The connection's own result tells nothing that the exchange does not.
@@ -169,7 +165,7 @@ impl<'a> Client<'a> {
     }
 
     /// Feeds the body frames with their pauses.
-    async fn send_frames(&self, parts: mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>) {
+    async fn send_frames(&self, parts: Parts) {
         let request = self.request;
         for chunk in request.chunks.iter().flatten() {
             sleep(request.pause.duration()).await;
@@ -177,41 +173,50 @@ impl<'a> Client<'a> {
             let _ = parts.send(Ok(Frame::data(chunk.bytes().into())));
         }
         if request.unfinished {
+            let _abort = Abort(parts);
             return std::future::pending().await;
         }
         if request.chunks.is_some() {
             sleep(request.pause.duration()).await;
         }
         if !request.trailers.is_empty() {
-            let mut map = http::HeaderMap::new();
-            for (name, value) in request.trailers.iter() {
-                if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::try_from(value)) {
-                    map.append(name, value);
-                }
-            }
-            let _ = parts.send(Ok(Frame::trailers(map)));
+            let _ = parts.send(Ok(Frame::trailers(map(&request.trailers))));
         }
     }
 }
 
-async fn take_down(response: http::Response<Incoming>, reply: &mut Reply) {
+async fn take_down(response: http::Response<Incoming>, taken: &mut Taken) {
     let (head, mut body) = response.into_parts();
-    reply.status = Some(head.status.as_u16());
-    reply.headers = list(&head.headers);
-    let mut bytes = Vec::new();
-    reply.end = loop {
+    taken.status = Some(head.status.as_u16());
+    taken.headers = list(&head.headers);
+    taken.body.end = loop {
         match body.frame().await {
             None => break End::Complete,
             Some(Err(_)) => break End::Cut,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => bytes.extend_from_slice(&data),
-                Err(frame) => reply.trailers = frame.into_trailers().map(|map| list(&map)).unwrap_or_default(),
+                Ok(data) => taken.body.bytes.extend_from_slice(&data),
+                Err(frame) => taken.body.trailers = frame.into_trailers().map(|map| list(&map)).unwrap_or_default(),
             },
         }
     };
-    reply.body = bytes.into();
 }
 
-fn list(map: &http::HeaderMap) -> HeaderList {
-    map.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
+/// What came of the response; also when the client has had enough.
+#[derive(Debug, Default)]
+struct Taken {
+    status: Option<u16>,
+    headers: HeaderList,
+    body: Body,
+}
+
+type Parts = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
+
+/// Dropped, it breaks the request off. A sender that is merely dropped would end it.
+struct Abort(Parts);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        // Nobody listening any more is the data plane's right.
+        let _ = self.0.send(Err(std::io::ErrorKind::ConnectionAborted.into()));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tonic::{Code, Response, Status, Streaming};
 
 use super::answer;
 use super::upstream::reserve;
-use crate::scenario::{Kind, Script};
+use crate::scenario::{Failure, Kind, Script};
 use crate::transcript::{Message, Moment, StreamEnd};
 
 /// A processor that listens, answers by script and takes down what it sees.
@@ -35,6 +36,8 @@ struct Record {
     messages: Mutex<Vec<Message>>,
     /// How many streams are being read.
     open: watch::Sender<usize>,
+    /// How many streams there were.
+    streams: AtomicUsize,
     /// How many streams the data plane or the script have not ended altogether.
     playing: watch::Sender<usize>,
     /// How the first stream ended.
@@ -54,6 +57,7 @@ impl Record {
             open: watch::Sender::new(0),
             playing: watch::Sender::new(0),
             closing: Mutex::default(),
+            streams: AtomicUsize::new(0),
         })
     }
 
@@ -148,6 +152,10 @@ impl ExternalProcessor for Scripted {
         &self,
         request: tonic::Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
+        let nth = self.record.streams.fetch_add(1, Ordering::Relaxed);
+        if let Some(failure) = self.script.refuse.get(nth) {
+            return Err(status(failure));
+        }
         let (replies, outgoing) = mpsc::unbounded_channel();
         let (kinds, incoming) = mpsc::unbounded_channel();
         self.record.open.send_modify(|open| *open += 1);
@@ -160,6 +168,10 @@ impl ExternalProcessor for Scripted {
         });
         Ok(Response::new(UnboundedReceiverStream::new(outgoing)))
     }
+}
+
+fn status(failure: &Failure) -> Status {
+    Status::new(Code::from_i32(failure.code.into()), failure.message.clone())
 }
 
 /// Takes down messages as they come, whatever the script is busy with.
@@ -205,7 +217,7 @@ async fn play(
                 return;
             }
             let reply = match &step.error {
-                Some(failure) => Err(Status::new(Code::from_i32(failure.code.into()), failure.message.clone())),
+                Some(failure) => Err(status(failure)),
                 None => answer::build(kind, &step).map_err(|error| Status::unknown(error.to_string())),
             };
             let last = reply.is_err();

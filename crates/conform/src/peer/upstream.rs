@@ -1,5 +1,7 @@
 //! The scripted upstream.
 
+mod http2;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::http1::{Body, Head, Reader, write_chunk, write_end, write_fields};
 use crate::scenario::Upstream;
-use crate::transcript::{End, Received};
+use crate::transcript::{End, HeaderList, Received};
 
 /// An upstream that listens, answers by script and takes down the requests.
 #[derive(Debug)]
@@ -91,6 +93,9 @@ async fn listen(listener: TcpListener, script: Upstream, record: Arc<Record>) {
 async fn serve(stream: TcpStream, script: Upstream, record: Arc<Record>) {
     // Without it the pauses of the script are stretched by delayed acknowledgements.
     let _ = stream.set_nodelay(true);
+    if script.http == 2 {
+        return http2::serve(stream, script, record).await;
+    }
     let (read, mut write) = stream.into_split();
     let mut reader = Reader::new(read);
     while let Ok(Some(head)) = reader.head().await {
@@ -110,7 +115,7 @@ async fn one_request(
 ) -> bool {
     record.open.send_modify(|open| *open += 1);
     let mut body = Body::default();
-    let place = record.add(head);
+    let place = record.add(head.word(0), head.word(1), head.headers.clone());
     let framing = head.framing(false);
     if script.early {
         let (_, answered) = tokio::join!(reader.body(framing, &mut body), answer(write, script, head));
@@ -126,13 +131,13 @@ async fn one_request(
 
 impl Record {
     /// Adds a request of which the head has come, and tells its place.
-    fn add(&self, head: &Head) -> usize {
+    fn add(&self, method: &str, path: &str, headers: HeaderList) -> usize {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.push(Received {
             route: self.route,
-            method: head.word(0).to_owned(),
-            path: head.word(1).to_owned(),
-            headers: head.headers.clone(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers,
             body: Bytes::new(),
             trailers: Vec::new(),
             end: End::Cut,
@@ -181,6 +186,9 @@ async fn answer(write: &mut OwnedWriteHalf, script: &Upstream, request: &Head) -
         out.clear();
     }
     sleep(script.pause.duration()).await;
+    if script.cut {
+        return Err(std::io::ErrorKind::ConnectionAborted.into());
+    }
     write_end(&mut out, script.trailers.iter());
     write.write_all(&out).await
 }

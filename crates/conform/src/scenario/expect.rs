@@ -30,6 +30,20 @@ pub struct Expect {
     pub details: Option<String>,
 }
 
+impl Expect {
+    /// Whether nothing is checked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { client, upstream, processor, counters, details, fields } = self;
+        client.is_none()
+            && upstream.is_none()
+            && processor.is_none()
+            && counters.is_none()
+            && details.is_none()
+            && fields.is_empty()
+    }
+}
+
 /// What the client got.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

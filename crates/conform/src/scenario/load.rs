@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::Scenario;
+use super::{Profile, Scenario};
 
 /// The scenarios of a directory, in order of file and place.
 pub type Sources = Vec<Scenario>;
@@ -38,10 +38,11 @@ pub fn load_dir(dir: &Path) -> anyhow::Result<Sources> {
 /// # Errors
 /// As [`load_dir`].
 pub fn load_str(name: &str, text: &str) -> anyhow::Result<Vec<Scenario>> {
-    let mut scenarios: Vec<Scenario> = serde_saphyr::from_str(text).map_err(|error| {
+    let entries: Vec<Scenario> = serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location().map(|at| format!(":{}:{}", at.line(), at.column())).unwrap_or_default();
         anyhow::anyhow!("{name}{place}: {}", error.without_snippet())
     })?;
+    let mut scenarios: Vec<Scenario> = entries.into_iter().flat_map(Scenario::variants).collect();
     for scenario in &mut scenarios {
         name.clone_into(&mut scenario.file);
         check(scenario).with_context(|| format!("{name}: {}", scenario.id))?;
@@ -63,6 +64,9 @@ fn check(scenario: &Scenario) -> anyhow::Result<()> {
     if !matches!(request.http, 1 | 2) {
         bail!("`http: {}`: it must be 1 or 2", request.http);
     }
+    if scenario.profile != Profile::Envoy && scenario.expect.is_empty() {
+        bail!("a profile's column needs something that it expects: no Envoy tells what is right there");
+    }
     let upstreams = std::iter::once(&scenario.upstream).chain(scenario.routes.iter().map(|route| &route.upstream));
     for upstream in upstreams {
         if upstream.body.is_some() && upstream.chunks.is_some() {
@@ -71,9 +75,21 @@ fn check(scenario: &Scenario) -> anyhow::Result<()> {
         if !upstream.trailers.is_empty() && upstream.chunks.is_none() {
             bail!("response trailers need `chunks`");
         }
+        if !matches!(upstream.http, 1 | 2) {
+            bail!("`http: {}`: it must be 1 or 2", upstream.http);
+        }
+        if upstream.http == 2 && upstream.hints {
+            bail!("an upstream of HTTP/2 sends no `hints`");
+        }
+        if upstream.cut && upstream.chunks.is_none() {
+            bail!("an upstream that is `cut` needs `chunks`");
+        }
     }
     if !scenario.config.is_object() {
         bail!("`config` must be a map of ExternalProcessor fields");
+    }
+    if !scenario.grpc_service.is_object() {
+        bail!("`grpc_service` must be a map of GrpcService fields");
     }
     Ok(())
 }
@@ -129,6 +145,31 @@ mod tests {
     }
 
     #[test]
+    fn one_entry_may_be_several_scenarios() {
+        let text = "- id: A
+  title: t
+  protocol: [h1, h2-h1]
+  expect: { client: { status: 200 } }
+  profiles: { agentgateway: { expect: { client: { status: 500 } } } }
+";
+        let all = load_str("f", text).unwrap();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|it| (it.id.as_str(), it.title.as_str(), it.request.http, it.upstream.http, it.skip.len()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("A", "t", 1, 1, 0),
+                ("A-h2-h1", "t, from HTTP/2 to HTTP/1", 2, 1, 0),
+                ("A-agentgateway", "t (profile agentgateway)", 1, 1, 1),
+            ]
+        );
+        assert_eq!(all[2].expect.client.as_ref().and_then(|it| it.status), Some(500));
+        assert_eq!(load_str("f", "- { id: A, title: t, protocol: all }").unwrap().len(), 4);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, expected) in [
             ("- id: A\n  title: t\n  requst: {}\n", "f.yaml:3:3: "),
@@ -136,6 +177,11 @@ mod tests {
             ("- id: A\n  title: t\n  processor: { request_body: shrug }\n", "`shrug` is no answer"),
             ("- id: A\n  title: t\n  request: { pause: 5 }\n", "`5` is no time"),
             ("- id: A\n  title: t\n  request: { body: a, chunks: [a] }\n", "both `body` and `chunks`"),
+            ("- id: A\n  title: t\n  protocol: h3\n", "`h3`: expected `all`"),
+            ("- id: A\n  title: t\n  protocol: [h3]\n", "unknown variant `h3`"),
+            ("- id: A\n  title: t\n  profiles: { strict: { expect: {} } }\n", "needs something that it expects"),
+            ("- id: A\n  title: t\n  upstream: { cut: true }\n", "needs `chunks`"),
+            ("- id: A\n  title: t\n  upstream: { http: 2, hints: true }\n", "no `hints`"),
             ("- id: A\n  title: t\n  processor: { request_body: { error: OOPS } }\n", "`OOPS` is no gRPC status code"),
         ] {
             let error = format!("{:#}", load_str("f.yaml", text).unwrap_err());

@@ -79,6 +79,8 @@ pub enum Processor {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Script {
+    /// The first streams are refused with these statuses, one each, before anything is read from them.
+    pub refuse: Vec<Failure>,
     request_headers: Answers,
     request_body: Answers,
     request_trailers: Answers,

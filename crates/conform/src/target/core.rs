@@ -50,6 +50,8 @@ enum Happening {
     Part(Direction, HttpEvent),
     /// The data plane has waited long enough for the upstream's response.
     UpstreamTimeout,
+    /// The upstream breaks off in the middle of its response.
+    UpstreamCut,
     /// The client goes away.
     GiveUp,
     /// The side stream brings something.

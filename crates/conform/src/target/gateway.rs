@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use extproc_core::{Config, Options};
 use extproc_gateway::plan::{
-    Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, Timeouts, WeightedBackend,
+    Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Protocol, Rule, Timeouts, WeightedBackend,
 };
 use extproc_gateway::route::{HostMatch, PathMatch};
 use extproc_gateway::{Gateway as Proxy, Telemetry};
@@ -144,6 +144,7 @@ fn plan(
             name: format!("upstream-{index}"),
             endpoints: vec![Endpoint { address: upstream.address().into(), weight: 1 }],
             metadata: (!script.metadata.is_empty()).then(|| Arc::new(values::metadata(&script.metadata))),
+            protocol: if scenario.upstream(index).http == 2 { Protocol::H2c } else { Protocol::Http1 },
         });
         let prefix = index.checked_sub(1).and_then(|route| scenario.routes[route].path_prefix.as_deref());
         let path = PathMatch::prefix(prefix.unwrap_or("/"))?;

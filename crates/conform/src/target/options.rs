@@ -22,6 +22,10 @@ pub(super) fn config(scenario: &Scenario, name: &str) -> Result<Arc<Config>, Fai
         Failure::Unsupported(messages.join("; "))
     })?;
     name.clone_into(&mut options.name);
+    options.profile = scenario.profile.into();
+    if block.processing_mode.is_none() {
+        options.processing_mode = options.profile.default_mode();
+    }
     if let Some(limit) = scenario.buffer_limit {
         options.buffer_limit = limit as usize;
     }

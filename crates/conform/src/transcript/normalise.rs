@@ -29,10 +29,12 @@ pub const DROPPED: [(&str, &str); 16] = [
 const LONG: usize = 64;
 
 /// Details that tell of the data plane around the filter.
-const NOT_OF_THE_FILTER: [&str; 5] = [
+const NOT_OF_THE_FILTER: [&str; 7] = [
     "via_upstream",
     "downstream_remote_disconnect",
+    "http2.remote_reset",
     "upstream_reset_before_response_started",
+    "upstream_reset_after_response_started",
     "route_not_found",
     "response_timeout",
 ];

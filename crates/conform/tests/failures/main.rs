@@ -12,7 +12,9 @@ use extproc_conform::peer::upstream::UpstreamPeer;
 use extproc_conform::scenario::{Request, load_str};
 use extproc_conform::transcript::{End, Received, Reply};
 use extproc_core::{BodyMode, Config, Options, ProcessingMode};
-use extproc_gateway::plan::{Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, WeightedBackend};
+use extproc_gateway::plan::{
+    Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Protocol, Rule, WeightedBackend,
+};
 use extproc_gateway::route::{HostMatch, PathMatch};
 use extproc_gateway::{Gateway, Telemetry};
 use std::sync::Arc;
@@ -163,6 +165,7 @@ fn plan(processor: &Processor, upstream: &UpstreamPeer, options: Options) -> Pla
             name: "upstream".to_owned(),
             endpoints: vec![Endpoint { address: upstream.address().into(), weight: 1 }],
             metadata: None,
+            protocol: Protocol::default(),
         }],
         processors: vec![ProcessorSpec {
             name: "processor".to_owned(),

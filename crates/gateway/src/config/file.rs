@@ -340,9 +340,9 @@ impl File {
         for backend in &self.backends {
             report!(problems, backend, load_balancing, health_check, outlier, tls);
             match backend.protocol {
-                None | Some(At { value: BackendProtocol::Http1, .. }) => {}
+                None | Some(At { value: BackendProtocol::Http1 | BackendProtocol::H2c, .. }) => {}
                 Some(At { value, position }) => {
-                    let message = format!("`protocol: {}` is not supported yet; use HTTP1", value.word());
+                    let message = format!("`protocol: {}` is not supported yet; use HTTP1 or H2C", value.word());
                     problems.push(position, message);
                 }
             }

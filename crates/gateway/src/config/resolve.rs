@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::at::At;
 use super::error::{Problems, nearest};
-use super::file::{self, File, PathMatchType, TargetKind};
+use super::file::{self, BackendProtocol, File, PathMatchType, TargetKind};
 use super::processor::ProcessorRef;
 use crate::plan::{
-    Address, Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Rule, Timeouts, WeightedBackend,
+    Address, Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Protocol, Rule, Timeouts, WeightedBackend,
 };
 use crate::policy;
 use crate::route::{HostMatch, PathMatch};
@@ -105,11 +105,17 @@ impl<'a> Resolver<'a> {
                 .endpoints
                 .iter()
                 .map(|it| Endpoint { address: it.address.value.clone(), weight: it.weight.map_or(1, |it| it.value) });
+            let protocol = match backend.protocol.map(|it| it.value) {
+                Some(BackendProtocol::H2c) => Protocol::H2c,
+                // What is not supported yet has been told.
+                None | Some(BackendProtocol::Http1 | BackendProtocol::Http2 | BackendProtocol::Auto) => Protocol::Http1,
+            };
             let metadata = backend.metadata.as_ref().map(|it| Arc::new(it.meant()));
             self.plan.backends.push(Backend {
                 name: backend.name.value.clone(),
                 endpoints: endpoints.collect(),
                 metadata,
+                protocol,
             });
         }
     }

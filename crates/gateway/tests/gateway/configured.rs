@@ -52,7 +52,7 @@ const MYAPP: &str = "  - name: web
 const PATHS: [&str; 3] = ["/myapp/x", "/rest", "/other"];
 
 #[tokio::test]
-async fn acc_003_policies_of_gateways_routes_and_rules() {
+async fn agw_106_107_108_policies_of_gateways_routes_and_rules() {
     let gateway = "  - { name: g, target_refs: [{ kind: Gateway, name: main }], ext_proc: [{ processor: one }] }\n";
     let table = [
         // Gateway: every route.

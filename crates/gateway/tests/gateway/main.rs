@@ -5,6 +5,7 @@
 
 mod configured;
 mod faults;
+mod h2c;
 mod hostile;
 mod plain;
 mod processing;

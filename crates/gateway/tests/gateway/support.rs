@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use extproc_core::{Config, Options};
-use extproc_gateway::plan::{Backend, ChainEntry, Endpoint, Listener, ProcessorSpec, Rule, Timeouts, WeightedBackend};
+use extproc_gateway::plan::{
+    Backend, ChainEntry, Endpoint, Listener, ProcessorSpec, Protocol, Rule, Timeouts, WeightedBackend,
+};
 use extproc_gateway::route::{HostMatch, PathMatch, RouteTable};
 use extproc_gateway::{Gateway, Plan, Telemetry};
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -79,9 +81,8 @@ impl Upstream {
                         let response = answer(request);
                         async { Ok::<_, Infallible>(response.await) }
                     });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
@@ -128,6 +129,7 @@ impl Drop for Upstream {
 /// A plan with one listener and one route for everything.
 pub(crate) struct World {
     pub(crate) backend: Vec<SocketAddr>,
+    pub(crate) protocol: Protocol,
     pub(crate) chain: Vec<ChainEntry>,
     pub(crate) processors: Vec<SocketAddr>,
     pub(crate) timeouts: Timeouts,
@@ -139,6 +141,7 @@ impl World {
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         Self {
             backend: vec![upstream],
+            protocol: Protocol::Http1,
             chain: Vec::new(),
             processors: Vec::new(),
             timeouts: Timeouts::default(),
@@ -183,6 +186,7 @@ impl World {
                 name: "up".to_owned(),
                 endpoints: self.backend.iter().map(endpoint).collect(),
                 metadata: None,
+                protocol: self.protocol,
             }],
             processors: self.processors.iter().map(processor).collect(),
         };

@@ -15,7 +15,7 @@ use super::upstream::{Scripted as Upstream, Taken, list};
 use super::{Agenda, Happening};
 use crate::peer::values;
 use crate::scenario::Scenario;
-use crate::transcript::{End, Reply, Transcript};
+use crate::transcript::{End, HeaderList, Reply, Transcript};
 
 /// Envoy's text for an upstream that refuses connections.
 const REFUSED: &str =
@@ -29,6 +29,8 @@ pub(super) struct DataPlane<'a> {
     processor: Processor,
     upstream: Upstream<'a>,
     client: Reply,
+    /// The client's version of HTTP.
+    http: u8,
     /// Body parts that came while the chain did not want them, by direction.
     waiting: [VecDeque<HttpEvent>; 2],
     /// The headers that a route is chosen by: those that came, until a processor's change asks to choose again.
@@ -60,6 +62,7 @@ impl<'a> DataPlane<'a> {
             processor: Processor::new(&scenario.processor),
             upstream: Upstream::new(scenario),
             client: Reply::default(),
+            http: scenario.request.http,
             waiting: Default::default(),
             routing: None,
             reroute: false,
@@ -117,6 +120,7 @@ impl<'a> DataPlane<'a> {
                 self.agenda.drop_parts(Direction::Response);
                 self.respond(at, 504, "upstream request timeout", "response_timeout");
             }
+            Some(Happening::UpstreamCut) => self.chain.handle_reset(at, Peer::Upstream),
             Some(Happening::Stream(event)) => self.chain.handle_stream(at, 0, event),
             // The client has what it wanted.
             Some(Happening::GiveUp) if self.is_over() => {}
@@ -241,6 +245,10 @@ impl<'a> DataPlane<'a> {
                 self.client.status = headers.status();
                 self.client.headers = list(&headers);
                 self.client.headers.retain(|(name, _)| !name.starts_with(':'));
+                let may_have_body = !self.kind.head && !matches!(self.client.status, Some(204 | 304));
+                if self.http == 1 && is_end && may_have_body {
+                    say_empty(&mut self.client.headers);
+                }
                 is_end
             }
             Forward::Data(data, is_end) => {
@@ -257,5 +265,12 @@ impl<'a> DataPlane<'a> {
             self.client_done = true;
             self.ended.get_or_insert(now);
         }
+    }
+}
+
+/// What a codec of HTTP/1 writes into a message without a body that might have one.
+pub(super) fn say_empty(headers: &mut HeaderList) {
+    if !headers.iter().any(|(name, _)| name == "content-length") {
+        headers.push(("content-length".to_owned(), "0".to_owned()));
     }
 }

@@ -44,11 +44,17 @@ impl Scripted {
     }
 
     /// The filter opens the stream.
-    pub(super) fn open(&self, now: Duration, agenda: &mut Agenda) {
-        if self.script.is_none() {
-            let refused = GrpcStatus { code: 14, message: "connection refused".to_owned() };
-            agenda.plan(now, Happening::Stream(StreamEvent::Closed(Err(refused))));
-        }
+    pub(super) fn open(&mut self, now: Duration, agenda: &mut Agenda) {
+        // There is but one stream: nothing here opens it again.
+        let refused = match &self.script {
+            None => GrpcStatus { code: 14, message: "connection refused".to_owned() },
+            Some(script) => match script.refuse.first() {
+                Some(failure) => GrpcStatus { code: failure.code, message: failure.message.clone() },
+                None => return,
+            },
+        };
+        self.ended = true;
+        agenda.plan(now, Happening::Stream(StreamEvent::Closed(Err(refused))));
     }
 
     /// The filter sends something.
@@ -68,6 +74,9 @@ impl Scripted {
         };
         let record = answer::record(&message);
         let kind = record.kind;
+        if !script.refuse.is_empty() {
+            return Ok(());
+        }
         if kind == Kind::Empty {
             bail!("the core sent a message without content: {message:?}");
         }

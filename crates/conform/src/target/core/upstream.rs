@@ -6,8 +6,9 @@ use extproc_core::Direction;
 use extproc_core::filter::{Forward, HttpEvent};
 use extproc_core::headers::{Headers, Name, Value};
 
+use super::data_plane::say_empty;
 use super::{Agenda, Happening, append, end, pieces};
-use crate::scenario::{Scenario, Upstream};
+use crate::scenario::Scenario;
 use crate::transcript::{End, HeaderList, Received, text};
 
 /// The upstreams of a scenario, of which the first part of the request chooses one.
@@ -45,14 +46,19 @@ impl<'a> Scripted<'a> {
         let is_end = match part {
             Forward::Headers(headers, is_end) => {
                 let route = self.route(routing);
-                if self.script(route).unreachable {
+                if self.scenario.upstream(route).unreachable {
                     return Ok(Taken::Unreachable);
                 }
-                if self.script(route).unrouted {
+                if self.scenario.upstream(route).unrouted {
                     return Ok(Taken::Unrouted);
                 }
-                self.received = Some(request(route, &headers));
-                if self.script(route).early {
+                let mut received = request(route, &headers);
+                let without_body = matches!(received.method.as_str(), "GET" | "HEAD" | "DELETE" | "TRACE");
+                if is_end && !without_body && self.scenario.upstream(route).http == 1 {
+                    say_empty(&mut received.headers);
+                }
+                self.received = Some(received);
+                if self.scenario.upstream(route).early {
                     self.answer(now, agenda)?;
                 }
                 is_end
@@ -90,17 +96,10 @@ impl<'a> Scripted<'a> {
         matching.map_or(0, |index| index + 1)
     }
 
-    fn script(&self, route: usize) -> &'a Upstream {
-        match route {
-            0 => &self.scenario.upstream,
-            route => &self.scenario.routes[route - 1].upstream,
-        }
-    }
-
     /// Plans the response, once.
     fn answer(&mut self, now: Duration, agenda: &mut Agenda) -> anyhow::Result<()> {
         let Some(received) = self.received.as_ref().filter(|_| !self.answered) else { return Ok(()) };
-        let script = self.script(received.route);
+        let script = self.scenario.upstream(received.route);
         let bodiless = received.method == "HEAD" || matches!(script.status, 204 | 304);
         self.answered = true;
         if let Some(timeout) = script.timeout {
@@ -135,7 +134,11 @@ impl<'a> Scripted<'a> {
             plan(at, HttpEvent::Data(chunk.bytes().into(), false));
         }
         at += script.pause.duration();
-        plan(at, end(&script.trailers)?);
+        if script.cut {
+            agenda.plan(at, Happening::UpstreamCut);
+        } else {
+            plan(at, end(&script.trailers)?);
+        }
         Ok(())
     }
 }

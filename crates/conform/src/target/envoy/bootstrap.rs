@@ -25,8 +25,11 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path, graceful: bo
         listeners.push(listener(scenario, &slug, logs));
         for (index, upstream) in peers.upstreams.iter().enumerate() {
             let mut cluster = cluster(&upstream_name(&slug, index), upstream.address());
+            let script = scenario.upstream(index);
+            if script.http == 2 {
+                cluster["typed_extension_protocol_options"] = http2();
+            }
             limit(&mut cluster, scenario);
-            let script = index.checked_sub(1).map_or(&scenario.upstream, |route| &scenario.routes[route].upstream);
             if !script.metadata.is_empty() {
                 cluster["metadata"] = json!({ "filter_metadata": script.metadata });
             }
@@ -34,12 +37,7 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path, graceful: bo
         }
         if let Some(processor) = &peers.processor {
             let mut cluster = cluster(&format!("processor_{slug}"), processor.address());
-            cluster["typed_extension_protocol_options"] = json!({
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": { "http2_protocol_options": {} }
-                }
-            });
+            cluster["typed_extension_protocol_options"] = http2();
             clusters.push(cluster);
         }
     }
@@ -65,7 +63,7 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
         OURS.iter().for_each(|field| drop(fields.remove(*field)));
     }
     ext_proc["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor".into();
-    ext_proc["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": format!("processor_{slug}") } });
+    ext_proc["grpc_service"] = grpc_service(scenario, slug);
     let mut routes: Vec<Value> =
         scenario.routes.iter().enumerate().map(|(index, it)| route(it, &upstream_name(slug, index + 1))).collect();
     if !scenario.upstream.unrouted {
@@ -145,6 +143,12 @@ fn set_metadata(scenario: &Scenario) -> Value {
     })
 }
 
+fn grpc_service(scenario: &Scenario, slug: &str) -> Value {
+    let mut service = scenario.grpc_service.clone();
+    service["envoy_grpc"] = json!({ "cluster_name": format!("processor_{slug}") });
+    service
+}
+
 fn route(route: &Route, cluster: &str) -> Value {
     let headers: Vec<Value> =
         route.headers.iter().map(|(name, value)| json!({ "name": name, "string_match": { "exact": value } })).collect();
@@ -168,6 +172,15 @@ fn cluster(name: &str, endpoint: SocketAddr) -> Value {
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }]
+        }
+    })
+}
+
+fn http2() -> Value {
+    json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": {} }
         }
     })
 }
