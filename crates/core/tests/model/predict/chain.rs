@@ -175,11 +175,9 @@ impl Model {
 
     /// The data plane answers by itself.
     pub(crate) fn respond(&mut self, status: u16, body: &[u8]) {
-        let mut headers = vec![
-            (":status".to_owned(), status.to_string().into_bytes()),
-            ("content-length".to_owned(), body.len().to_string().into_bytes()),
-        ];
+        let mut headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
         if !body.is_empty() {
+            headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
             headers.push(("content-type".to_owned(), b"text/plain".to_vec()));
         }
         let reply = Reply { headers, body: body.to_vec(), details: "data_plane".to_owned() };

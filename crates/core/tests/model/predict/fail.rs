@@ -142,7 +142,6 @@ impl Model {
             crate::mutate::without(&mut own, "content-type");
             add(":status", b"200");
             add("content-type", b"application/grpc");
-            add("content-length", b"0");
             if crate::mutate::values(&own, "grpc-status").is_empty() {
                 let mapped = match status {
                     400 => 13,
@@ -165,7 +164,9 @@ impl Model {
             body.clear();
         } else {
             add(":status", status.to_string().as_bytes());
-            add("content-length", body.len().to_string().as_bytes());
+            if !body.is_empty() {
+                add("content-length", body.len().to_string().as_bytes());
+            }
             if body.is_empty() {
                 crate::mutate::without(&mut own, "content-type");
             } else if crate::mutate::values(&own, "content-type").is_empty() {
