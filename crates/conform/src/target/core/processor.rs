@@ -53,7 +53,7 @@ impl Scripted {
                 None => return,
             },
         };
-        self.ended = true;
+        self.ended = Some(now);
         agenda.plan(now, Happening::Stream(StreamEvent::Closed(Err(refused))));
     }
 
