@@ -81,6 +81,8 @@ fn what_client_and_upstream_get() {
         ("one", vec![(buffered(), go_on as Answer)]),
         ("two", vec![(buffered(), go_on as Answer), (Options::default(), go_on)]),
         ("one that fails open", vec![(Options { failure_mode_allow: true, ..buffered() }, fails as Answer)]),
+        ("one that looks on", vec![(Options { observability_mode: true, ..Options::default() }, silent as _)]),
+        ("one that looks on and talks", vec![(Options { observability_mode: true, ..Options::default() }, go_on as _)]),
         ("one that is silent and fails open", vec![(Options { failure_mode_allow: true, ..buffered() }, silent as _)]),
     ] {
         let done = run(&filters, &exchange());

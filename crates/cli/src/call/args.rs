@@ -111,6 +111,9 @@ pub(crate) struct Args {
     /// Go on without the processor when it fails (failure_mode_allow)
     #[arg(long)]
     fail_open: bool,
+    /// Send copies, wait for no answer and ignore those that come (observability_mode); of bodies only streamed ones go
+    #[arg(long)]
+    observability: bool,
     /// Let the processor change the mode
     #[arg(long)]
     allow_mode_override: bool,
@@ -235,6 +238,7 @@ impl Args {
             message_timeout: self.timeout,
             max_message_timeout: self.max_timeout,
             failure_mode_allow: self.fail_open,
+            observability_mode: self.observability,
             allow_mode_override: self.allow_mode_override,
             disable_immediate_response: self.disable_immediate_response,
             send_body_without_waiting_for_header_response: self.send_body_without_waiting,

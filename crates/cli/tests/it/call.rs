@@ -116,6 +116,18 @@ async fn what_the_data_plane_tells_and_allows() {
 }
 
 #[tokio::test]
+async fn observability_shows_all_and_changes_nothing() {
+    let digest = serve(&["digest"]).await;
+    for (mode, messages) in [("streamed", 4), ("buffered", 2)] {
+        let got = json(&digest, &["--observability", "-d", "abc", "--mode", mode, "/something"]).await;
+        assert_eq!(got["upstream"]["changes"], serde_json::json!([]), "{mode}: {got:#}");
+        assert_eq!((&got["upstream"]["body"], &got["client"]["body"]), (&"abc".into(), &"Hello".into()), "{mode}");
+        let from = |who: &str| got["messages"].as_array().unwrap().iter().filter(|it| it["from"] == who).count();
+        assert_eq!((from("data plane"), from("processor")), (messages, 0), "{mode}: {got:#}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_usage_is_2() {
     for (args, part) in [
         (&["--chunk", "0"][..], "1,3,rest"),

@@ -47,6 +47,26 @@ async fn py_140_to_153_the_walk_through_against_a_server() {
     }
 }
 
+#[tokio::test]
+async fn a_processor_that_only_looks_on_changes_nothing() {
+    let cases = |observing: bool, digest: &str| {
+        format!(
+            "- name: looks on
+  request: {{ method: POST, path: /something, body: abc }}
+  modes: streamed
+  data_plane: {{ observability_mode: {observing} }}
+  expect:
+    upstream: {{ body: abc, headers: {{ x-request-digest: {digest} }} }}
+"
+        )
+    };
+    for (observing, digest, code) in [(true, "!absent", 0), (true, "!present", 1)] {
+        let output = play(&cases(observing, digest), &[]).await;
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{observing} {digest}: {shown}{}", text(&output.stderr));
+    }
+}
+
 const TWO: &str = r"
 - name: good
   tags: [A]

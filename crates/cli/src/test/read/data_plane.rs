@@ -39,6 +39,7 @@ pub(super) fn read(node: Option<Node>, problems: &mut Problems) -> DataPlane {
     for (key, switch) in [
         ("failure_mode_allow", &mut options.failure_mode_allow),
         ("allow_mode_override", &mut options.allow_mode_override),
+        ("observability_mode", &mut options.observability_mode),
         ("disable_immediate_response", &mut options.disable_immediate_response),
         ("allow_content_length_header", &mut options.allow_content_length_header),
         ("send_body_without_waiting_for_header_response", &mut options.send_body_without_waiting_for_header_response),
