@@ -14,6 +14,7 @@ mod demo;
 mod effects;
 mod fronts;
 mod short_form;
+mod stop;
 mod streamed;
 
 use tokio::sync::{Mutex, MutexGuard};
