@@ -1,20 +1,18 @@
 //! `extproc serve`: sample processors as gRPC servers.
 
 mod flags;
-mod raw;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use extproc::{BoxProcessor, DataPlane, OnError, Server, Settings};
+use extproc::{BoxProcessor, DataPlane, OnError, Raw, Server, Settings, Stages};
 
 use crate::failure::{Failure, Outcome};
 use crate::listen::Listen;
 use crate::sample::Reveal;
 use crate::sample::registry::{self, Made, Sample};
 use crate::sample::settings::{self, Setting};
-use crate::shutdown;
 use flags::Flags;
 
 /// Run sample processors
@@ -108,40 +106,10 @@ pub(crate) async fn run(args: Args) -> Outcome {
                     "{name} speaks the protocol itself and cannot be part of a chain; run it alone"
                 )));
             }
-            #[cfg(feature = "metrics")]
-            Made::Raw(_) if args.metrics_listen.is_some() => {
-                return Err(Failure::usage(format!("{name} speaks the protocol itself and has no metrics")));
-            }
-            Made::Raw(sample) => {
-                raw::takes(name, &settings)?;
-                let stop = shutdown::requested()?;
-                let listen: Listen = settings.address().to_string().parse().map_err(Failure::usage)?;
-                return Ok(raw::serve(sample, name, &listen, settings.values().grace_period, stop).await?);
-            }
+            Made::Raw(sample) => return args.serve(Raw::new(sample), &settings).await,
         }
     }
-    let server = Server::from_settings(samples, &settings).map_err(Failure::usage)?;
-    if let Some(data_plane) = args.print_config {
-        crate::text::print(server.config_for(data_plane));
-        return Ok(());
-    }
-    #[cfg(feature = "metrics")]
-    let server = match &args.metrics_listen {
-        Some(Listen::Unix(_)) => {
-            return Err(Failure::usage("--metrics-listen takes HOST:PORT, or :PORT for all interfaces"));
-        }
-        Some(tcp) => server.metrics_listen(place(tcp)),
-        None => server,
-    };
-    let bound = server.bind().await?;
-    let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
-    raw::announce(&bound.name(), &place);
-    #[cfg(feature = "metrics")]
-    if let Some(address) = bound.metrics_addr() {
-        crate::text::println(format_args!("Metrics at http://{address}/metrics"));
-    }
-    bound.serve().await?;
-    Ok(())
+    args.serve(samples, &settings).await
 }
 
 /// An address with a host.
@@ -158,6 +126,32 @@ fn place(listen: &Listen) -> String {
 }
 
 impl Args {
+    /// Serves, or prints the configuration of a data plane.
+    async fn serve(&self, samples: impl Stages, settings: &Settings) -> Outcome {
+        let server = Server::from_settings(samples, settings).map_err(Failure::usage)?;
+        if let Some(data_plane) = self.print_config {
+            crate::text::print(server.config_for(data_plane));
+            return Ok(());
+        }
+        #[cfg(feature = "metrics")]
+        let server = match &self.metrics_listen {
+            Some(Listen::Unix(_)) => {
+                return Err(Failure::usage("--metrics-listen takes HOST:PORT, or :PORT for all interfaces"));
+            }
+            Some(tcp) => server.metrics_listen(place(tcp)),
+            None => server,
+        };
+        let bound = server.bind().await?;
+        let place = bound.local_addr().map_or_else(|| bound.address().to_string(), |addr| addr.port().to_string());
+        crate::text::println(format_args!("Starting Envoy ExternalProcessor \"{}\" at {place}", bound.name()));
+        #[cfg(feature = "metrics")]
+        if let Some(address) = bound.metrics_addr() {
+            crate::text::println(format_args!("Metrics at http://{address}/metrics"));
+        }
+        bound.serve().await?;
+        Ok(())
+    }
+
     /// What the file of settings says of logs, which begin before anything else; what is wrong with it is told later.
     pub(crate) fn log_level(&self) -> Option<String> {
         self.server_settings().ok()?.values().log_level.clone()

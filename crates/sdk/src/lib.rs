@@ -147,6 +147,7 @@ mod open;
 mod pairs;
 mod processor;
 #[cfg(feature = "config")]
+mod raw;
 mod registry;
 mod server;
 mod service;
@@ -183,6 +184,7 @@ pub use open::Open;
 pub use pairs::{NotText, Pairs};
 pub use processor::{Noop, Processor};
 #[cfg(feature = "config")]
+pub use raw::{Raw, RawProcessor, RawReplies, RawRequests};
 pub use registry::{ChainErrors, ChainProblem, ConfiguredChain, Registry};
 pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
 #[cfg(feature = "tls")]

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::blocked::Settings;
 use crate::exchange::{Exchange, Next, Outbox, traceparent};
 use crate::telemetry::{Counts, Record};
-use crate::{Open, Stages};
+use crate::{Open, RawReplies, Stages};
 
 /// The service around a processor or a chain. Made by [`Server::into_service`](crate::Server::into_service), or in
 /// memory by [`Script`](crate::testing::Script).
@@ -49,6 +49,8 @@ impl Force {
 pub struct Replies {
     outbox: Outbox,
     exchange: Option<Driver>,
+    /// In place of an exchange: a processor that speaks the protocol itself, with what counts its stream.
+    raw: Option<(RawReplies, Record)>,
     force: Arc<Force>,
     /// Made when the exchange first waits, and polled once for each waker: the token's lock is every exchange's.
     forced: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
@@ -74,8 +76,13 @@ impl<S: Stages> Service<S> {
         let outbox = Outbox::default();
         let (stages, settings, out) = (Arc::clone(&self.stages), Arc::clone(&self.settings), outbox.clone());
         let record = Record::new(Arc::clone(&self.counts));
-        let exchange = Box::pin(async move { drive(stages, settings, requests, open, &out, record).await });
-        Replies { outbox, exchange: Some(exchange), force: Arc::clone(&self.force), forced: None, waker: None }
+        if S::RAW {
+            let raw = Some((stages.converse(&open, Box::pin(requests)), record));
+            return Replies { outbox, exchange: None, raw, force: Arc::clone(&self.force), forced: None, waker: None };
+        }
+        let exchange: Driver = Box::pin(async move { drive(stages, settings, requests, open, &out, record).await });
+        let (exchange, force) = (Some(exchange), Arc::clone(&self.force));
+        Replies { outbox, exchange, raw: None, force, forced: None, waker: None }
     }
 }
 
@@ -170,12 +177,34 @@ impl Replies {
     }
 }
 
+impl Replies {
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ProcessingResponse, Status>>> {
+        let Some((replies, record)) = &mut self.raw else { return Poll::Ready(None) };
+        let polled = replies.as_mut().poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => return polled,
+            Poll::Ready(Some(Err(_))) => record.stream_failed(),
+            Poll::Ready(None) => {}
+            Poll::Pending if self.is_forced(cx) => {
+                self.raw = None;
+                return Poll::Ready(Some(Err(Status::unavailable("the server is shutting down"))));
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        self.raw = None;
+        polled
+    }
+}
+
 impl Stream for Replies {
     type Item = Result<ProcessingResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(reply) = self.outbox.pop() {
             return Poll::Ready(Some(Ok(reply)));
+        }
+        if self.raw.is_some() {
+            return self.poll_raw(cx);
         }
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
         let polled = exchange.as_mut().poll(cx);

@@ -10,10 +10,11 @@ use std::task::Poll;
 use extproc_core::Direction;
 
 use crate::body::{Piece, Want};
+use crate::raw::Ended;
 use crate::stop::Halted;
 use crate::{
-    BodyKind, End, Needs, OnError, OnMismatch, Open, Processor, Request, RequestHead, Response, ResponseHead, Start,
-    Trailers,
+    BodyKind, End, Needs, OnError, OnMismatch, Open, Processor, RawReplies, RawRequests, Request, RequestHead,
+    Response, ResponseHead, Start, Trailers,
 };
 
 /// What a server can run: any [`Processor`], a [`Chain`](crate::Chain) of them, or a `Vec` of
@@ -22,8 +23,18 @@ pub trait Stages: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     type Run: Run;
 
+    /// It takes whole streams, and `open` is not called.
+    #[doc(hidden)]
+    const RAW: bool = false;
+
     #[doc(hidden)]
     fn open(stages: &Arc<Self>, open: &Open) -> Self::Run;
+
+    #[doc(hidden)]
+    fn converse(&self, _: &Open, requests: RawRequests) -> RawReplies {
+        drop(requests);
+        Box::pin(Ended)
+    }
 
     /// The names of the processors, joined by commas.
     fn names(&self) -> String {

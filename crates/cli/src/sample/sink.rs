@@ -1,16 +1,14 @@
 //! `sink`: does what the header `instructions` says (the basic-sink server of the agentgateway documents).
 //!
-//! It speaks the protocol itself and not through the SDK: the original's answers, of which some are wrong, can be
-//! given only so. What differs from the original: the JSON value `null` means no instructions instead of a crash;
+//! It speaks the protocol itself and only the server is the SDK's: the original's answers, of which some are wrong, can
+//! be given only so. What differs from the original: the JSON value `null` means no instructions instead of a crash;
 //! header values are read from `raw_value` or `value`; body messages are answered as the data plane's mode asks,
 //! unless [`Options::always_stream`] wants the original's answer.
 
 mod instructions;
 
-use std::pin::Pin;
-
 use bytes::Bytes;
-use extproc_proto::external_processor_server::ExternalProcessor;
+use extproc::{Open, RawProcessor, RawReplies, RawRequests};
 use extproc_proto::processing_request::Request as Ask;
 use extproc_proto::processing_response::Response as Answer;
 use extproc_proto::{
@@ -18,8 +16,8 @@ use extproc_proto::{
     HeaderValueOption, HeadersResponse, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
     ProtocolConfiguration, StreamedBodyResponse, TrailersResponse, body_mutation,
 };
-use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::StreamExt;
+use tonic::Status;
 
 use instructions::Instructions;
 
@@ -61,17 +59,14 @@ impl Sink {
     }
 }
 
-#[tonic::async_trait]
-impl ExternalProcessor for Sink {
-    type ProcessStream = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
+impl RawProcessor for Sink {
+    fn name(&self) -> &'static str {
+        "sink"
+    }
 
-    async fn process(
-        &self,
-        request: Request<Streaming<ProcessingRequest>>,
-    ) -> Result<Response<Self::ProcessStream>, Status> {
+    fn process(&self, _: &Open, requests: RawRequests) -> RawReplies {
         let mut exchange = Exchange { options: self.0.clone(), modes: None };
-        let replies = request.into_inner().map(move |message| exchange.reply(message?));
-        Ok(Response::new(Box::pin(replies)))
+        Box::pin(requests.map(move |message| exchange.reply(message?)))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use extproc::{Noop, Server, Tls};
+use extproc::{Noop, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::process::{run, text};
+use crate::process::{Server, run, text};
 
 /// `ca.pem`, and a certificate and key for localhost that serve for both ends.
 fn certificates(dir: &Path) {
@@ -30,7 +30,7 @@ async fn mutual_tls() {
     certificates(dir.path());
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (ca, cert, key, cases) = (path("ca.pem"), path("cert.pem"), path("key.pem"), path("cases.yaml"));
-    let server = Server::new(Noop).listen("127.0.0.1:0").tls(Tls::new(&cert, &key).client_ca(&ca));
+    let server = extproc::Server::new(Noop).listen("127.0.0.1:0").tls(Tls::new(&cert, &key).client_ca(&ca));
     let bound = server.bind().await.unwrap();
     let addr = format!("localhost:{}", bound.local_addr().unwrap().port());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -51,4 +51,26 @@ async fn mutual_tls() {
     }
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
+}
+
+/// The sink speaks the protocol itself; its server is the one of all samples.
+#[tokio::test]
+async fn the_sink_has_the_settings_of_every_server() {
+    let dir = TempDir::new().unwrap();
+    certificates(dir.path());
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
+    let tls = ["--tls-certificate", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
+    let sink = Server::start(&[&["serve", "sink", "--listen", "127.0.0.1:0"], &tls[..]].concat()).await;
+    let addr = format!("localhost:{}", sink.addr.port());
+    let ask = ["call", &addr, "--timeout", "20s", "-H", r#"instructions: {"addHeaders":{"x-a":"1"}}"#];
+    let known = ["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key];
+    let output = run(&[&ask[..], &known].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("x-a"), "{}", text(&output.stdout));
+    assert_eq!(run(&[&ask[..], &known[..2]].concat()).await.status.code(), Some(1), "without a certificate");
+    let full = Server::start(&["serve", "sink", "--listen", "127.0.0.1:0", "--max-exchanges", "0"]).await;
+    let output = run(&["call", &full.addr.to_string(), "--timeout", "20s"]).await;
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(said.contains("exchanges are running already"), "{said}");
 }

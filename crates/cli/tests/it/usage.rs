@@ -64,7 +64,7 @@ async fn failures_are_1_and_say_what_to_do() {
     for (args, part) in [
         (&["echo", "--listen", &addr][..], "--listen"),
         (&["serve", "noop", "--listen", &addr], &addr),
-        (&["serve", "sink", "--listen", &addr], "--listen"),
+        (&["serve", "sink", "--listen", &addr], &addr),
         (&["gateway", "--listen", &addr, "--backend", "127.0.0.1:1"], &addr),
         (&["demo", "--port", &port], "--port"),
     ] {
