@@ -8,6 +8,7 @@ pub mod processor;
 pub mod upstream;
 pub(crate) mod values;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::scenario::{Processor, Scenario};
@@ -63,17 +64,17 @@ impl Peers {
         }
     }
 
-    /// What the processor and the upstream saw. Call when the data plane has finished the exchange: what it sent last
+    /// What the processor saw, the metadata of its call, and what the upstream saw. Call when the data plane has finished the exchange: what it sent last
     /// may still be under way here.
-    pub async fn finish(self) -> (Vec<Message>, Option<Received>) {
+    pub async fn finish(self) -> (Vec<Message>, BTreeMap<String, String>, Option<Received>) {
         let mut received = None;
         for upstream in self.upstreams {
             received = received.or(upstream.finish(Duration::from_secs(2)).await.into_iter().next());
         }
-        let messages = match self.processor {
+        let (messages, call) = match self.processor {
             Some(processor) => processor.finish(Duration::from_secs(2)).await,
-            None => Vec::new(),
+            None => Default::default(),
         };
-        (messages, received)
+        (messages, call, received)
     }
 }

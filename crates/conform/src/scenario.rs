@@ -57,6 +57,12 @@ pub struct Scenario {
     /// Envoy's `GrpcService` but for where the processor is: `timeout`, `retry_policy`.
     #[serde(default = "empty_object")]
     pub grpc_service: serde_json::Value,
+    /// There is no exchange: all that counts is whether the configuration loads. The transcript's field is `load`.
+    #[serde(default)]
+    pub load_only: bool,
+    /// What more specific levels say: `ExtProcPerRoute` each. The processor is the cluster `processor`.
+    #[serde(default)]
+    pub per_route: PerRoute,
     /// How many bytes of a body the data plane may hold; default as the target has it, 1 MiB.
     pub buffer_limit: Option<u32>,
     /// Dynamic metadata that an earlier filter has set: a map for each namespace.
@@ -110,6 +116,16 @@ pub struct Scenario {
     /// What must come of it on every target, by hand. Targets are compared with Envoy's transcript besides.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What is attached to the levels of a route, under Envoy's names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerRoute {
+    /// The less specific one.
+    pub virtual_host: Option<serde_json::Value>,
+    /// The more specific one: the route to `upstream`.
+    pub route: Option<serde_json::Value>,
 }
 
 /// What the client sends.

@@ -32,6 +32,10 @@ pub struct Transcript {
     pub counters: BTreeMap<String, u64>,
     /// Envoy's RESPONSE_CODE_DETAILS.
     pub details: Option<String>,
+    /// Whether the configuration loads, where nothing else was asked.
+    pub load: Option<bool>,
+    /// The metadata of the gRPC call, as far as it was configured.
+    pub call: BTreeMap<String, String>,
     /// The dynamic metadata at the end, by namespace, as JSON.
     pub metadata: BTreeMap<String, String>,
     /// When and how the data plane closed the side stream, of scenarios that watch it.

@@ -121,6 +121,12 @@ impl FilterChain {
         self.filters.iter().any(|filter| filter.wants_attribute(name))
     }
 
+    /// Whether a filter asks for any attribute that headers do not have.
+    #[must_use]
+    pub fn wants_attributes(&self) -> bool {
+        self.filters.iter().any(Filter::wants_attributes)
+    }
+
     /// Takes what the side stream of a filter brought.
     pub fn handle_stream(&mut self, now: Instant, filter: usize, mut event: StreamEvent) {
         let Some(target) = self.filters.get_mut(filter) else {

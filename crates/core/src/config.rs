@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::attributes::{InvalidExpression, List, NamedAttribute};
 use crate::filter::Windows;
 use crate::metadata::MetadataOptions;
+use crate::overrides::Overrides;
 use crate::rules::{Checker, ForwardRules, Forwarding, MutationRules};
 use crate::{BodyMode, Direction, ProcessingMode, Profile};
 
@@ -18,9 +20,9 @@ pub struct Options {
     pub processing_mode: ProcessingMode,
     /// Attributes that go with the first message of the request direction, once: names as in Envoy
     /// (`request.path`, `source.address`). What nobody knows is left out. Default: none.
-    pub request_attributes: Vec<String>,
+    pub request_attributes: Vec<NamedAttribute>,
     /// The same for the response direction. Default: none.
-    pub response_attributes: Vec<String>,
+    pub response_attributes: Vec<NamedAttribute>,
     /// How long the processor may take for one answer. Default 200 ms; 0 to 3600 s.
     pub message_timeout: Duration,
     /// The longest timeout that a processor may ask for; zero refuses it. Default 0; 0 to 3600 s.
@@ -163,6 +165,10 @@ pub struct Config {
     options: Options,
     checker: Checker,
     forwarding: Forwarding,
+    /// By direction.
+    attributes: [List; 2],
+    /// Where overrides by a processor start from.
+    base_mode: ProcessingMode,
 }
 
 /// Options that no filter can run with.
@@ -187,6 +193,16 @@ pub enum ConfigError {
         field: &'static str,
         /// What the expression compiler says.
         error: String,
+    },
+    /// An attribute is no path.
+    #[error("{field}: `{expression}` is no attribute: {error}")]
+    Attribute {
+        /// The field's name.
+        field: &'static str,
+        /// The expression.
+        expression: String,
+        /// What is wrong with it.
+        error: InvalidExpression,
     },
     /// A processor of a FULL_DUPLEX_STREAMED body must see the trailers, or it cannot know where the body ends.
     #[error("processing_mode: the {0:?} body is FULL_DUPLEX_STREAMED; its trailers must be sent as well")]
@@ -228,7 +244,44 @@ impl Config {
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
         let forwarding = Forwarding::new(&options.forward_rules)
             .map_err(|(field, error)| ConfigError::Expression { field, error: error.to_string() })?;
-        Ok(Self { options, checker, forwarding })
+        let list = |field, attributes: &[NamedAttribute]| {
+            List::read(attributes).map_err(|(expression, error)| ConfigError::Attribute { field, expression, error })
+        };
+        let attributes = [
+            list("request_attributes", &options.request_attributes)?,
+            list("response_attributes", &options.response_attributes)?,
+        ];
+        let base_mode = options.processing_mode;
+        Ok(Self { options, checker, forwarding, attributes, base_mode })
+    }
+
+    /// A filter with these options under the settings of more specific levels, which are not checked against the others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), about the options.
+    pub fn overridden<S>(options: Options, overrides: &Overrides<S>) -> Result<Self, ConfigError> {
+        let mut config = Self::new(options)?;
+        overrides.apply(&mut config.options);
+        if let Some(mode) = overrides.processing_mode {
+            config.options.processing_mode = config.options.profile.completed(mode);
+        }
+        Ok(config)
+    }
+
+    /// The mode of the filter itself, whatever more specific levels say.
+    pub(crate) const fn base_mode(&self) -> &ProcessingMode {
+        &self.base_mode
+    }
+
+    /// The attributes of a direction.
+    pub(crate) const fn attributes(&self) -> [&List; 2] {
+        [&self.attributes[0], &self.attributes[1]]
+    }
+
+    /// Whether any attribute is listed that headers do not have.
+    #[must_use]
+    pub fn wants_attributes(&self) -> bool {
+        self.attributes.iter().flat_map(List::untold).next().is_some()
     }
 
     /// The windows of a new stream.

@@ -18,7 +18,7 @@
 //!   says that the body ends instead, the trailers follow as they came, where Envoy's request never ends. Fail-open is
 //!   off only while the processor has body, not for the rest of the exchange.
 //! * A mode override to a mode that may change the length of a body that is still to come drops `content-length` as
-//!   that mode does; a direction that is FULL_DUPLEX_STREAMED stays so; FULL_DUPLEX_STREAMED always sends trailers.
+//!   that mode does; a direction whose FULL_DUPLEX_STREAMED body has begun stays so; FULL_DUPLEX_STREAMED always sends trailers.
 //!   `allowed_override_modes` compares what modes mean, so that DEFAULT equals what it stands for.
 //! * A response that is not gRPC has no messages in GRPC mode: its body passes.
 //! * A reply that the processor streams has a deadline for each next part (`streamed_reply_timeout`), is cut when the
@@ -57,6 +57,7 @@ use self::fail::Cause;
 use self::link::{Cx, Link, Stream};
 use self::side::Side;
 use self::streamed_reply::StreamedReply;
+use crate::attributes::List;
 use crate::local_reply::RequestKind;
 use crate::profile::Misplaced;
 use crate::violation::Violation;
@@ -135,9 +136,10 @@ impl Filter {
         if direction == Direction::Request {
             self.kind.get_or_insert_with(|| RequestKind::of(headers));
         }
-        let options = self.config.options();
-        let lists = [&options.request_attributes[..], &options.response_attributes[..]];
-        self.link.attributes.read(direction, headers, lists);
+        let lists = self.config.attributes();
+        if lists.iter().any(|it| !it.is_empty()) {
+            self.link.attributes.read(direction, headers, lists);
+        }
     }
 
     /// Tells an attribute that the headers do not have (`source.address`, `request.time`). It goes with the first message
@@ -148,11 +150,15 @@ impl Filter {
         }
     }
 
-    /// Whether the configuration lists an attribute.
+    /// Whether the configuration lists an attribute that headers do not have.
     #[must_use]
     pub fn wants_attribute(&self, name: &str) -> bool {
-        let options = self.config.options();
-        options.request_attributes.iter().chain(&options.response_attributes).any(|it| it == name)
+        self.config.attributes().into_iter().flat_map(List::untold).any(|it| it == name)
+    }
+
+    /// Whether the configuration lists any attribute that headers do not have.
+    pub(crate) fn wants_attributes(&self) -> bool {
+        self.config.wants_attributes()
     }
 
     /// Takes what the side stream brought. Late and unknown input is counted or ignored, never an error.

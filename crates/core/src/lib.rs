@@ -71,6 +71,7 @@ pub mod local_reply;
 pub mod metadata;
 pub mod mode;
 mod mutation;
+pub mod overrides;
 pub mod pair;
 mod profile;
 pub mod rules;
@@ -79,7 +80,7 @@ pub mod stats;
 pub mod violation;
 mod wire;
 
-pub use attributes::Attribute;
+pub use attributes::{Attribute, InvalidExpression, NamedAttribute};
 pub use chain::FilterChain;
 pub use config::{Config, ConfigError, Options};
 pub use headers::Headers;

@@ -101,7 +101,7 @@ const CONTENT_LENGTH: Name = Name::from_static("content-length");
 const CONTENT_TYPE: Name = Name::from_static("content-type");
 
 /// Envoy's map from an HTTP status to the gRPC status of a local reply (`doc/http-grpc-status-mapping` of gRPC).
-const fn grpc_status_of(status: u16) -> u32 {
+pub(crate) const fn grpc_status_of(status: u16) -> u32 {
     match status {
         400 => 13,
         401 => 16,

@@ -22,12 +22,17 @@
 //! `docs/configuration.md` tells every key.
 
 mod at;
+mod attributes;
 mod effective;
 mod error;
 pub mod ext_proc;
 pub mod file;
 pub mod forward_rules;
+mod grpc_service;
 pub mod metadata;
+mod mutation_rules;
+mod per_route;
+mod processing_mode;
 mod processor;
 mod resolve;
 mod scalar;

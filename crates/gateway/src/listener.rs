@@ -59,8 +59,13 @@ async fn accept(socket: TcpListener, listener: usize, proxy: Arc<Proxy>, server:
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection =
-                    serve(stream, Origin { listener, peer }, Arc::clone(&proxy), server.clone(), signal.clone());
+                let connection = serve(
+                    stream,
+                    Origin { listener, peer, local: None, connection: 0 },
+                    Arc::clone(&proxy),
+                    server.clone(),
+                    signal.clone(),
+                );
                 signal.tasks().spawn(connection);
             }
             Err(error) if is_about_one_connection(&error) => {}
@@ -72,12 +77,14 @@ async fn accept(socket: TcpListener, listener: usize, proxy: Arc<Proxy>, server:
     }
 }
 
-async fn serve(stream: TcpStream, origin: Origin, proxy: Arc<Proxy>, server: Server, signal: Signal) {
+async fn serve(stream: TcpStream, mut origin: Origin, proxy: Arc<Proxy>, server: Server, signal: Signal) {
     let peer: SocketAddr = origin.peer;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "the client is gone already");
         return;
     }
+    origin.local = stream.local_addr().ok();
+    origin.connection = proxy.next_connection();
     let service = service_fn(move |request: hyper::Request<Incoming>| Arc::clone(&proxy).handle(origin, request));
     let client = Client::new(stream);
     let activity = client.activity();

@@ -116,6 +116,8 @@ pub struct ChainEntry {
     pub config: Arc<extproc_core::Config>,
     /// Index in [`Plan::processors`].
     pub processor: usize,
+    /// What every call is given as gRPC metadata; names in lower case.
+    pub initial_metadata: Vec<(String, String)>,
 }
 
 /// Limits on the duration of an exchange. `None`: no limit.

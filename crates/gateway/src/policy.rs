@@ -3,17 +3,33 @@
 //! A policy is attached to a gateway, a listener, a route or a rule. The chains of these levels are joined in that
 //! order, the outermost first; several policies of one level in the order of the file. An entry whose name an outer
 //! level has already used does not come again: it changes the outer one in its place, field by field. Entries that
-//! are `disabled` after that are left out. A policy with `replace` drops what the outer levels gave.
+//! are `disabled` after that are left out. What an entry says as `per_route` is merged by Envoy's rules, and is
+//! stronger. A policy with `replace` drops what the outer levels gave.
 
-use crate::config::ext_proc::ExtProc;
+use extproc_core::overrides::Overrides;
+
+use crate::config::ext_proc::{ExtProc, Level};
 use crate::config::file::Policy;
-use crate::config::{At, Problems};
+use crate::config::{At, Problems, ProcessorRef};
+
+/// An entry of a chain: what all levels say field by field, and what they say as Envoy's `ExtProcPerRoute`.
+pub(crate) struct Merged {
+    pub(crate) entry: ExtProc,
+    pub(crate) overrides: Overrides<At<ProcessorRef>>,
+}
+
+/// An entry while levels are joined.
+struct Known {
+    name: String,
+    entry: ExtProc,
+    levels: Vec<Level>,
+}
 
 /// The merged chain of one rule, in request order. `levels` are the policies of each level, the outermost first.
 ///
 /// Every entry has a name.
-pub(crate) fn merge(levels: &[Vec<&Policy>], problems: &mut Problems) -> Vec<ExtProc> {
-    let mut chain: Vec<(String, ExtProc)> = Vec::new();
+pub(crate) fn merge(levels: &[Vec<&Policy>], problems: &mut Problems) -> Vec<Merged> {
+    let mut chain: Vec<Known> = Vec::new();
     for policies in levels {
         if policies.iter().any(|it| it.replace.is_some_and(|it| it.value)) {
             chain.clear();
@@ -31,16 +47,24 @@ pub(crate) fn merge(levels: &[Vec<&Policy>], problems: &mut Problems) -> Vec<Ext
                 continue;
             }
             used.push(name.value.clone());
-            match chain.iter_mut().find(|(known, _)| *known == name.value) {
-                Some((_, outer)) => *outer = std::mem::take(outer).overlaid(entry.clone()),
+            let level = entry.level(problems);
+            match chain.iter_mut().find(|known| known.name == name.value) {
+                Some(outer) => {
+                    outer.entry = std::mem::take(&mut outer.entry).overlaid(entry.clone());
+                    outer.levels.extend(level);
+                }
                 None => {
                     let mut entry = entry.clone();
                     entry.name = Some(name.clone());
-                    chain.push((name.value, entry));
+                    chain.push(Known { name: name.value, entry, levels: level.into_iter().collect() });
                 }
             }
         }
     }
-    chain.retain(|(_, entry)| !entry.disabled.is_some_and(|it: At<bool>| it.value));
-    chain.into_iter().map(|(_, entry)| entry).collect()
+    let merged = chain.into_iter().map(|Known { entry, levels, .. }| match Level::merged(levels) {
+        Some(Level::Disabled) => None,
+        Some(Level::Overrides(overrides)) => Some(Merged { entry, overrides }),
+        None => Some(Merged { entry, overrides: Overrides::default() }),
+    });
+    merged.flatten().collect()
 }

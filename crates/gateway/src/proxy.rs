@@ -7,12 +7,13 @@ mod request_id;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use extproc_core::DynamicMetadata;
 use extproc_tower::http::{ClusterMetadata, RecomputeRoute};
-use extproc_tower::{Cut, Filter, Processor, Refusal, RequestBody, ResponseBody, process};
-use http::{Method, Request, Response};
+use extproc_tower::{Cut, Facts, Filter, Processor, Refusal, RequestBody, ResponseBody, process};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -30,6 +31,7 @@ pub(crate) struct Proxy {
     /// The filters of every chain of the plan, by the chain's address. The plan keeps the chains alive.
     filters: HashMap<usize, Arc<[Filter]>>,
     unfiltered: Arc<[Filter]>,
+    connections: AtomicU64,
 }
 
 /// Where a request came in.
@@ -38,6 +40,10 @@ pub(crate) struct Origin {
     /// Index in the plan.
     pub(crate) listener: usize,
     pub(crate) peer: SocketAddr,
+    /// Where the client has connected to.
+    pub(crate) local: Option<SocketAddr>,
+    /// Counts connections, from 1.
+    pub(crate) connection: u64,
 }
 
 impl Proxy {
@@ -49,7 +55,12 @@ impl Proxy {
             filters.entry(address_of(entries)).or_insert_with(|| chain(entries, &processors, &telemetry));
         }
         let upstream = Upstream::new(&plan.backends);
-        Self { plan, upstream, telemetry, filters, unfiltered: Arc::from([]) }
+        Self { plan, upstream, telemetry, filters, unfiltered: Arc::from([]), connections: AtomicU64::new(0) }
+    }
+
+    /// The number of a connection that is new.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) const fn telemetry(&self) -> &Arc<Telemetry> {
@@ -75,6 +86,9 @@ impl Proxy {
         if let Some(metadata) = self.metadata(backend).filter(|_| !filters.is_empty()) {
             request.extensions_mut().insert(ClusterMetadata(Arc::clone(metadata)));
         }
+        if filters.iter().any(|it| it.config.wants_attributes()) {
+            request.extensions_mut().insert(self.facts(origin, rule.as_deref(), backend));
+        }
         let route = Route { proxy: Arc::clone(&self), listener: origin.listener, rule: rule.clone(), backend, refusal };
         let mut result = process(Arc::clone(filters), request, route).await;
         let name = rule.as_ref().map_or("", |it| it.name.as_str());
@@ -87,6 +101,18 @@ impl Proxy {
             (Err(error), access) => access.into_iter().for_each(|it| it.cut(&error.to_string(), name)),
         }
         result
+    }
+
+    /// What attributes tell.
+    fn facts(&self, origin: Origin, rule: Option<&Rule>, backend: Option<usize>) -> Facts {
+        let backend = backend.and_then(|it| self.plan.backends.get(it));
+        Facts {
+            source: Some(origin.peer),
+            destination: origin.local,
+            connection_id: Some(origin.connection),
+            cluster_name: backend.map(|it| it.name.as_str().into()),
+            route_name: rule.map(|it| it.name.as_str().into()),
+        }
     }
 
     /// What processors may be told of a backend.
@@ -156,10 +182,16 @@ fn processor(spec: &ProcessorSpec) -> Processor {
 fn chain(entries: &[ChainEntry], processors: &[Processor], telemetry: &Telemetry) -> Arc<[Filter]> {
     let filter = |entry: &ChainEntry| Filter {
         config: Arc::clone(&entry.config),
-        processor: processors[entry.processor].clone(),
+        processor: processors[entry.processor].clone().with_metadata(metadata(&entry.initial_metadata)),
         counters: telemetry.filter(&entry.name).map(Arc::clone).unwrap_or_default(),
     };
     entries.iter().map(filter).collect()
+}
+
+/// What gRPC cannot send is left out; configurations with such do not load.
+fn metadata(entries: &[(String, String)]) -> HeaderMap {
+    let entry = |(name, value): &(String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+    entries.iter().filter_map(entry).collect::<Vec<(HeaderName, HeaderValue)>>().into_iter().collect()
 }
 
 fn address_of(chain: &Arc<[ChainEntry]>) -> usize {

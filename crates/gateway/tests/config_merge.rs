@@ -140,3 +140,25 @@ policies:
     assert_eq!(mode.response_body, extproc_core::BodyMode::Streamed);
     assert!(options.mutation_rules.disallow_all && !options.mutation_rules.allow_envoy);
 }
+
+#[test]
+fn env_372_to_378_levels_in_envoys_words() {
+    let outer = policy("g", "gateway", "", &["{ name: x, processor: p }"]);
+    let level = |target, says: &str| policy(target, target, "", &[&format!("{{ name: x, per_route: {says} }}")]);
+    let table = [
+        // (listener, rule a, what becomes of `x` in the rules)
+        ("{ disabled: true }", "{ overrides: {} }", "x(200,p) | "),
+        ("{ overrides: { failure_mode_allow: true } }", "{ disabled: true }", " | x(200,p)!"),
+        ("{ overrides: { failure_mode_allow: true } }", "{ overrides: {} }", "x(200,p)! | x(200,p)!"),
+        (
+            "{ overrides: { grpc_service: { envoy_grpc: { cluster_name: q } } } }",
+            "{ overrides: { failureModeAllow: true } }",
+            "x(200,q)! | x(200,q)",
+        ),
+    ];
+    for (listener, rule, expected) in table {
+        let policies =
+            outer.clone() + &level("listener", listener) + &level("rule a", rule).replace("name: rule a", "name: rule");
+        assert_eq!(chains(&policies), expected, "{listener} {rule}");
+    }
+}

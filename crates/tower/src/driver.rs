@@ -28,6 +28,7 @@ use tower_service::Service;
 use self::sides::Side;
 use self::timer::Timer;
 use crate::body::BoxError;
+use crate::facts;
 use crate::headers;
 use crate::http::{ClusterMetadata, Filter, RecomputeRoute, Refusal};
 use crate::request_body::RequestBody;
@@ -101,6 +102,7 @@ where
         let kind = RequestKind::of(&headers);
         let sides = filters.iter().map(|_| Side::Unopened).collect();
         tell_metadata(&shared, &mut head.extensions);
+        shared.step(|chain| chain.wants_attributes().then(|| facts::tell_request(chain, &head)));
         feed(&shared, Direction::Request, HttpEvent::Headers(headers, end));
         Self {
             shared,
@@ -305,6 +307,8 @@ where
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 tell_metadata(this.shared, &mut head.extensions);
+                this.shared
+                    .step(|chain| chain.wants_attributes().then(|| facts::tell_response(chain, &head.extensions)));
                 let end = body.is_end_stream();
                 let fields = headers::from_response(head.status, &head.headers);
                 *this.extensions = head.extensions;

@@ -18,6 +18,7 @@
 //! * `grpc` (feature `grpc`): layers for tonic clients and servers, as gRFC A93 has it.
 //! * [`processor::Processor`]: where a processor is, and the connections to it.
 //! * [`metrics::Counters`]: what a filter counted over all exchanges.
+//! * [`Facts`]: what attributes tell of an exchange besides its headers.
 //! * [`headers`]: between `http`'s header maps and the core's.
 //!
 //! Back-pressure goes end to end: a body is read only while the filters want it, and passed on only when it is asked
@@ -25,6 +26,7 @@
 
 mod body;
 mod driver;
+pub mod facts;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod headers;
@@ -36,6 +38,7 @@ mod response_body;
 mod shared;
 
 pub use body::Cut;
+pub use facts::{Facts, UpstreamAddress};
 pub use http::{ExtProc, Filter, Refusal, process};
 pub use metrics::Counters;
 pub use processor::{Endpoint, Processor};

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use extproc_core::filter::GrpcStatus;
+use http::HeaderMap;
 
 use link::{Connection, Link};
 pub(crate) use stream::{Replay, SideStream};
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Processor {
     inner: Arc<Inner>,
+    /// What every call is given.
+    metadata: Option<Arc<HeaderMap>>,
 }
 
 #[derive(Debug)]
@@ -43,8 +46,14 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+/// A stream that is not open yet.
+pub(crate) struct Opening {
+    waits: Waits,
+    metadata: Option<Arc<HeaderMap>>,
+}
+
 /// Why a stream is not open.
-pub(crate) enum Opening {
+enum Waits {
     /// The connection is being made: ask again.
     Connecting(link::Waiting),
     /// The connection is there; it may have to wait for a free stream.
@@ -56,13 +65,21 @@ impl Processor {
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, connect_timeout: Duration) -> Self {
         let links = endpoints.into_iter().map(|it| Link::new(it, connect_timeout)).collect();
-        Self { inner: Arc::new(Inner { links, next: AtomicUsize::new(0), alive: watch::Sender::new(()) }) }
+        let inner = Inner { links, next: AtomicUsize::new(0), alive: watch::Sender::new(()) };
+        Self { inner: Arc::new(inner), metadata: None }
     }
 
     /// Completes when the last clone is dropped.
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut alive = self.inner.alive.subscribe();
         async move { while alive.changed().await.is_ok() {} }
+    }
+
+    /// The same processor, with the same connections, where every call has this metadata as well. What the gRPC
+    /// protocol itself sends is not replaced.
+    #[must_use]
+    pub fn with_metadata(self, metadata: HeaderMap) -> Self {
+        Self { metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)), ..self }
     }
 
     /// Begins to open a stream. Must run inside a tokio runtime.
@@ -75,23 +92,23 @@ impl Processor {
         let first = if count == 1 { 0 } else { self.inner.next.fetch_add(1, Ordering::Relaxed) % count };
         let mut in_turn = (0..count).map(|offset| &links[(first + offset) % count]);
         let link = in_turn.find(|it| !it.has_failed()).unwrap_or(&links[first]);
-        Ok(link.open())
+        Ok(Opening { waits: link.open(), metadata: self.metadata.clone() })
     }
 }
 
 impl Opening {
     /// Waits for a connection and for a free stream on it, then sends the request headers.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SideStream, GrpcStatus>> {
-        if let Self::Connecting(waiting) = self {
+        if let Waits::Connecting(waiting) = &mut self.waits {
             match waiting.poll(cx) {
-                Poll::Ready(Ok(connection)) => *self = Self::Connected(connection),
+                Poll::Ready(Ok(connection)) => self.waits = Waits::Connected(connection),
                 Poll::Ready(Err(status)) => return Poll::Ready(Err(status)),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let Self::Connected(connection) = self else { return Poll::Pending };
+        let Waits::Connected(connection) = &mut self.waits else { return Poll::Pending };
         match connection.streams.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(SideStream::start(connection)),
+            Poll::Ready(Ok(())) => Poll::Ready(SideStream::start(connection, self.metadata.as_deref())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(stream::status_before_headers(&error))),
             Poll::Pending => Poll::Pending,
         }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Code, Response, Status, Streaming};
 
 use super::answer;
@@ -31,9 +32,11 @@ pub struct ProcessorPeer {
     serving: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Record {
     messages: Mutex<Vec<Message>>,
+    /// The metadata of the last call.
+    call: Mutex<BTreeMap<String, String>>,
     /// How many streams are being read.
     open: watch::Sender<usize>,
     /// How many streams there were.
@@ -52,13 +55,7 @@ struct Closing {
 
 impl Record {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            messages: Mutex::default(),
-            open: watch::Sender::new(0),
-            playing: watch::Sender::new(0),
-            closing: Mutex::default(),
-            streams: AtomicUsize::new(0),
-        })
+        Arc::default()
     }
 
     fn closing(&self) -> MutexGuard<'_, Closing> {
@@ -123,11 +120,13 @@ impl ProcessorPeer {
         any.then(|| StreamEnd { half_closed: half_closed.map(moment), reset: reset.map(moment) })
     }
 
-    /// What it saw, once every stream has ended or the patience has.
-    pub async fn finish(self, patience: Duration) -> Vec<Message> {
+    /// What it saw, once every stream has ended or the patience has: messages, and the metadata of the call.
+    pub async fn finish(self, patience: Duration) -> (Vec<Message>, BTreeMap<String, String>) {
         let mut open = self.record.open.subscribe();
         let _ = timeout(patience, open.wait_for(|open| *open == 0)).await;
-        std::mem::take(&mut *self.record.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        let messages = std::mem::take(&mut *self.record.messages.lock().unwrap_or_else(PoisonError::into_inner));
+        let call = std::mem::take(&mut *self.record.call.lock().unwrap_or_else(PoisonError::into_inner));
+        (messages, call)
     }
 }
 
@@ -156,6 +155,7 @@ impl ExternalProcessor for Scripted {
         if let Some(failure) = self.script.refuse.get(nth) {
             return Err(status(failure));
         }
+        *self.record.call.lock().unwrap_or_else(PoisonError::into_inner) = configured(request.metadata());
         let (replies, outgoing) = mpsc::unbounded_channel();
         let (kinds, incoming) = mpsc::unbounded_channel();
         self.record.open.send_modify(|open| *open += 1);
@@ -172,6 +172,16 @@ impl ExternalProcessor for Scripted {
 
 fn status(failure: &Failure) -> Status {
     Status::new(Code::from_i32(failure.code.into()), failure.message.clone())
+}
+
+/// What of a call's metadata is not of the data plane itself.
+fn configured(metadata: &MetadataMap) -> BTreeMap<String, String> {
+    let own = ["x-envoy-", "x-forwarded-", "x-request-id"];
+    let entries = metadata.iter().filter_map(|it| match it {
+        KeyAndValueRef::Ascii(name, value) => Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())),
+        KeyAndValueRef::Binary(..) => None,
+    });
+    entries.filter(|(name, _)| name.starts_with("x-") && !own.iter().any(|it| name.starts_with(it))).collect()
 }
 
 /// Takes down messages as they come, whatever the script is busy with.

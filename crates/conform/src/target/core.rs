@@ -1,6 +1,7 @@
 //! The core in memory: [`extproc_core::FilterChain`] between the same scripts, under virtual time and without sockets.
 
 mod data_plane;
+mod facts;
 mod processor;
 mod upstream;
 
@@ -91,8 +92,12 @@ impl Agenda {
 }
 
 fn run(scenario: &Scenario) -> Result<Transcript, Failure> {
-    let config = options::config(scenario, "ext_proc")?;
-    let mut plane = DataPlane::new(scenario, config);
+    if scenario.load_only {
+        let load = Some(options::filter(scenario, "ext_proc").is_ok());
+        return Ok(Transcript { load, ..Transcript::default() });
+    }
+    let filter = options::filter(scenario, "ext_proc")?;
+    let mut plane = DataPlane::new(scenario, filter);
     plan_request(&scenario.request, &mut plane.agenda)?;
     let start = Instant::now();
     plane.settle(start, Duration::ZERO)?;

@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Envoy {
     process: Child,
+    binary: PathBuf,
     dir: TempDir,
     admin: SocketAddr,
     /// By slug, until the scenario is run.
@@ -50,6 +51,7 @@ impl Envoy {
     /// # Errors
     /// When Envoy refuses the configuration or does not start; its own last words are part of the error.
     pub async fn start(binary: &Path, scenarios: &[&Scenario]) -> anyhow::Result<Self> {
+        let scenarios: Vec<&Scenario> = scenarios.iter().copied().filter(|it| !it.load_only).collect();
         let (graceful, plain): (Vec<&Scenario>, Vec<&Scenario>) = scenarios.iter().partition(|it| it.graceful_close);
         let mut envoy = Self::start_one(binary, &plain, false).await?;
         if !graceful.is_empty() {
@@ -83,7 +85,8 @@ impl Envoy {
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
         let admin = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self { process, dir, admin, prepared: Mutex::default(), graceful: None };
+        let mut envoy =
+            Self { process, binary: binary.to_owned(), dir, admin, prepared: Mutex::default(), graceful: None };
         envoy.admin = envoy.wait_for_admin().await?;
         let ports = envoy.wait_for_listeners(scenarios.len()).await?;
         let mut prepared = BTreeMap::new();
@@ -158,7 +161,24 @@ impl Envoy {
         Ok(String::from_utf8_lossy(&body.bytes).into_owned())
     }
 
+    /// Whether Envoy would load the configuration.
+    async fn validate(&self, scenario: &Scenario) -> anyhow::Result<bool> {
+        let peers = Peers::start(scenario).await.context("cannot start the scripted peers")?;
+        let dir = TempDir::new().context("cannot create a directory for Envoy")?;
+        let config = bootstrap::bootstrap(&[(scenario, &peers)], dir.path(), scenario.graceful_close);
+        let path = dir.path().join("bootstrap.json");
+        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        let mut command = Command::new(&self.binary);
+        command.arg("--config-path").arg(&path).args(["--mode", "validate", "--log-level", "critical"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let status = tokio::time::timeout(PATIENCE, command.status()).await.context("Envoy does not end")??;
+        Ok(status.success())
+    }
+
     async fn exchange(&self, scenario: &Scenario) -> Result<Transcript, Failure> {
+        if scenario.load_only {
+            return Ok(Transcript { load: Some(self.validate(scenario).await?), ..Transcript::default() });
+        }
         let slug = bootstrap::slug(&scenario.id);
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&slug);
         let (peers, address) =
@@ -169,8 +189,8 @@ impl Envoy {
         let (details, logging) = self.access(&slug).await?;
         let logging = logging.filter(|_| scenario.logging);
         let metadata = self.metadata(&slug).await?;
-        let (processor, upstream) = peers.finish().await;
-        Ok(Transcript { processor, upstream, client, counters, details, metadata, stream, logging })
+        let (processor, call, upstream) = peers.finish().await;
+        Ok(Transcript { processor, call, upstream, client, counters, details, metadata, stream, logging, load: None })
     }
 
     /// The filter's counters, once no request of this listener is active any more.

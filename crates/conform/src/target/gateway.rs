@@ -13,8 +13,10 @@ use extproc_gateway::plan::{
 };
 use extproc_gateway::route::{HostMatch, PathMatch};
 use extproc_gateway::{Gateway as Proxy, Telemetry};
+use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::options::Filter;
 use super::{Failure, Target, TargetKind, options};
 use crate::peer::processor::ProcessorPeer;
 use crate::peer::{Peers, values};
@@ -51,10 +53,13 @@ impl Target for Gateway {
 }
 
 async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
-    let config = options::config(scenario, ENTRY)?;
+    if scenario.load_only {
+        return Ok(Transcript { load: Some(loads(scenario)?), ..Transcript::default() });
+    }
+    let filter = options::filter(scenario, ENTRY)?;
     let peers = Peers::start(scenario).await.context("cannot start the scripted peers")?;
     let earlier = earlier(scenario).await.context("cannot start the earlier filter")?;
-    let gateway = Proxy::bind(plan(scenario, &peers, earlier.as_ref(), config)?).await?.with_drain_timeout(PATIENCE);
+    let gateway = Proxy::bind(plan(scenario, &peers, earlier.as_ref(), filter)?).await?.with_drain_timeout(PATIENCE);
     let address = gateway.local_addr(0).context("the gateway has no listener")?;
     let telemetry = gateway.telemetry();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -69,9 +74,9 @@ async fn exchange(scenario: &Scenario) -> Result<Transcript, Failure> {
     let before = observing.then(|| counters(&telemetry));
     drop(stop);
     serving.await.context("the gateway panicked")?;
-    let (processor, upstream) = peers.finish().await;
+    let (processor, call, upstream) = peers.finish().await;
     let counters = before.unwrap_or_else(|| counters(&telemetry));
-    Ok(Transcript { processor, upstream, client: client?, counters, stream, ..Transcript::default() })
+    Ok(Transcript { processor, call, upstream, client: client?, counters, stream, ..Transcript::default() })
 }
 
 fn counters(telemetry: &Telemetry) -> std::collections::BTreeMap<String, u64> {
@@ -85,6 +90,35 @@ fn timeouts(scenario: &Scenario) -> Timeouts {
         timeouts.backend_request = Some(timeout.duration());
     }
     timeouts
+}
+
+/// Whether the gateway loads a file with this configuration.
+fn loads(scenario: &Scenario) -> anyhow::Result<bool> {
+    let mut entry = scenario.config.clone();
+    if entry.get("grpc_service").is_none() {
+        entry["processor"] = options::PROCESSOR.into();
+    }
+    entry["name"] = ENTRY.into();
+    let policy =
+        |target: serde_json::Value, entry| json!({ "name": "of", "target_refs": [target], "ext_proc": [entry] });
+    let mut policies = vec![policy(json!({ "kind": "Gateway", "name": "main" }), entry)];
+    let level = |level: &Option<serde_json::Value>| level.as_ref().map(|it| json!({ "name": ENTRY, "per_route": it }));
+    let host = level(&scenario.per_route.virtual_host);
+    policies.extend(host.map(|it| policy(json!({ "kind": "Gateway", "name": "main", "section_name": "http" }), it)));
+    policies
+        .extend(level(&scenario.per_route.route).map(|it| policy(json!({ "kind": "HTTPRoute", "name": "all" }), it)));
+    for (index, policy) in policies.iter_mut().enumerate() {
+        policy["name"] = format!("level-{index}").into();
+    }
+    let file = json!({
+        "gateways": [{ "name": "main", "listeners": [{ "name": "http", "port": 0 }] }],
+        "backends": [{ "name": "app", "endpoints": [{ "address": "127.0.0.1:1" }] }],
+        "processors": [{ "name": options::PROCESSOR, "endpoints": [{ "address": "127.0.0.1:2" }] }],
+        "routes": [{ "name": "all", "rules": [{ "backend_refs": [{ "name": "app" }] }] }],
+        "policies": policies,
+    });
+    let text = serde_json::to_string(&file)?;
+    Ok(extproc_gateway::config::Config::parse(text, &scenario.id).and_then(|it| it.plan()).is_ok())
 }
 
 /// The earlier filter that sets the scenario's metadata: one more processor.
@@ -115,7 +149,7 @@ fn plan(
     scenario: &Scenario,
     peers: &Peers,
     earlier: Option<&ProcessorPeer>,
-    config: Arc<Config>,
+    filter: Option<Filter>,
 ) -> Result<Plan, Failure> {
     let unsupported = |what: &str| Err(Failure::Unsupported(what.to_owned()));
     let Some(scripted) = &peers.processor else {
@@ -132,10 +166,26 @@ fn plan(
         processors: vec![processor(scripted.address())],
         ..Plan::default()
     };
-    let mut chain = vec![ChainEntry { name: ENTRY.to_owned(), config, processor: 0 }];
+    // Where nothing listens.
+    plan.processors.push(processor(SocketAddr::from(([127, 0, 0, 1], 1))));
+    let entry = |Filter { config, reachable, initial_metadata }| ChainEntry {
+        name: ENTRY.to_owned(),
+        config,
+        processor: usize::from(!reachable),
+        initial_metadata,
+    };
+    let mut chain: Vec<_> = filter.map(entry).into_iter().collect();
     if let Some(earlier) = earlier {
         plan.processors.push(processor(earlier.address()));
-        chain.insert(0, ChainEntry { name: "earlier".to_owned(), config: earlier_config(scenario)?, processor: 1 });
+        chain.insert(
+            0,
+            ChainEntry {
+                name: "earlier".to_owned(),
+                config: earlier_config(scenario)?,
+                processor: 2,
+                initial_metadata: Vec::new(),
+            },
+        );
     }
     let chain: Arc<[ChainEntry]> = chain.into();
     for (index, upstream) in peers.upstreams.iter().enumerate() {

@@ -55,6 +55,10 @@ pub fn fields(transcript: &Transcript, scenario: &Scenario) -> BTreeMap<String, 
 
 fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
+    if let Some(loads) = transcript.load {
+        fields.insert("load".to_owned(), if loads { "accepted" } else { "rejected" }.to_owned());
+        return fields;
+    }
     let mut put = |name: String, value: String| {
         fields.insert(name, value);
     };
@@ -68,7 +72,7 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
             put(format!("processor.{}.protocol_config", message.kind), config.clone());
         }
         for (name, value) in &message.context {
-            put(format!("processor.{}.{name}", message.kind), value.clone());
+            put(format!("processor.{}.{name}", message.kind), shape(name, value));
         }
         if !message.remarks.is_empty() {
             put(format!("processor.{}.remarks", message.kind), message.remarks.join(", "));
@@ -102,6 +106,9 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
             put(format!("counters.{name}"), value.to_string());
         }
     }
+    for (name, value) in &transcript.call {
+        put(format!("processor.call.{name}"), value.clone());
+    }
     for (namespace, value) in &transcript.metadata {
         put(format!("metadata.{namespace}"), value.clone());
     }
@@ -122,6 +129,29 @@ fn all_fields(transcript: &Transcript, messages: Messages) -> BTreeMap<String, S
         put("details".to_owned(), cause.to_owned());
     }
     fields
+}
+
+/// What attributes tell of this run alone is compared by its shape: numbers do not count, and names are names.
+fn shape(name: &str, value: &str) -> String {
+    let attribute = name.rsplit_once("ext_proc.").map_or("", |(_, attribute)| attribute);
+    match attribute {
+        "request.time"
+        | "connection.id"
+        | "source.address"
+        | "source.port"
+        | "destination.address"
+        | "destination.port"
+        | "upstream.address"
+        | "upstream.port" => {
+            let mut shape = value.replace(|c: char| c.is_ascii_digit(), "#");
+            while shape.contains("##") {
+                shape = shape.replace("##", "#");
+            }
+            shape
+        }
+        "xds.cluster_name" => "a name".to_owned(),
+        _ => value.to_owned(),
+    }
 }
 
 /// One message in one line: `request_body "hello" end`.

@@ -156,7 +156,12 @@ fn plan(processor: &Processor, upstream: &UpstreamPeer, options: Options) -> Pla
     let rule = Rule {
         name: "all".to_owned(),
         backends: vec![WeightedBackend { backend: 0, weight: 1 }],
-        chain: Arc::new([ChainEntry { name: "under-test".to_owned(), config, processor: 0 }]),
+        chain: Arc::new([ChainEntry {
+            name: "under-test".to_owned(),
+            config,
+            processor: 0,
+            initial_metadata: Vec::new(),
+        }]),
         ..Rule::default()
     };
     let mut plan = Plan {

@@ -37,7 +37,7 @@ impl Filter {
     /// The mode that an override leads to, if the configuration allows it.
     fn permitted(&self, mode: ModeOverride) -> Option<ProcessingMode> {
         let options = self.config.options();
-        let base = &options.processing_mode;
+        let base = self.config.base_mode();
         let duplex = Direction::BOTH
             .iter()
             .any(|it| matches!(options.profile.body(base.body(*it)), BodyMode::FullDuplexStreamed | BodyMode::Grpc));

@@ -178,7 +178,8 @@ impl Side {
         let ended = self.order == Order::Ended;
         match &mut self.phase {
             Phase::Start => self.mode = mode,
-            Phase::Headers(held) if self.mode.body != BodyMode::FullDuplexStreamed => {
+            // A route may say so where the filter does not; then it can be taken back until something was sent.
+            Phase::Headers(held) if self.mode.body != BodyMode::FullDuplexStreamed || !held.has_more() => {
                 let duplex = mode.body == BodyMode::FullDuplexStreamed;
                 let grpc = mode.body == BodyMode::Grpc;
                 // A whole body is sent whole, and checked against its length.

@@ -1,7 +1,7 @@
 //! Attributes: once for each direction, with its first message. Rows AGW-028, AGW-029, AGW-031 and AGW-093.
 
 use extproc_core::filter::HttpEvent;
-use extproc_core::{Attribute, Config, Direction, FilterChain, Options};
+use extproc_core::{Attribute, Config, Direction, FilterChain, NamedAttribute, Options};
 use extproc_proto::ProcessingRequest;
 use extproc_proto::prost_types::value::Kind;
 
@@ -26,7 +26,7 @@ fn told(messages: &[ProcessingRequest]) -> Vec<String> {
 }
 
 fn listing(scenario: Scenario, request: &[&str], response: &[&str]) -> Scenario {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |names: &[&str]| names.iter().copied().map(NamedAttribute::from).collect::<Vec<_>>();
     let (request, response) = (names(request), names(response));
     scenario.options(|options| {
         (options.request_attributes, options.response_attributes) = (request, response);
@@ -53,7 +53,7 @@ fn agw_031_none_without_a_list() {
 
 #[test]
 fn the_data_plane_tells_what_headers_do_not_have() {
-    let options = Options { request_attributes: vec!["source.address".to_owned()], ..Options::default() };
+    let options = Options { request_attributes: vec!["source.address".into()], ..Options::default() };
     let mut chain = FilterChain::new([std::sync::Arc::new(Config::new(options).unwrap())]);
     assert!(chain.wants_attribute("source.address") && !chain.wants_attribute("source.port"));
     chain.set_attribute("source.address", &Attribute::Text("10.0.0.1:5".to_owned()));

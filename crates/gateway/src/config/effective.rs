@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::at::{At, Unsupported};
+use super::error::Problems;
 use super::ext_proc::{ExtProc, RouteCacheAction};
 use super::file::{
     Backend, BackendProtocol, BackendRef, Endpoint, File, Gateway, Listener, ListenerProtocol, Match, ParentRef,
@@ -158,17 +159,21 @@ fn levels_by_name(policies: &[Policy]) -> Vec<(String, u8)> {
 
 /// Writes out the defaults of an entry that overrides no other.
 fn filled_entry(entry: ExtProc) -> ExtProc {
-    let (Some(processor), Ok(options)) = (&entry.processor, entry.to_options()) else {
+    let (Some(mut processor), Ok(options)) = (entry.processor_ref(&mut Problems::default()), entry.to_options()) else {
         return entry;
     };
-    let mut processor = processor.clone();
     if let ProcessorRef::Inline(inline) = &mut processor.value {
         fill(&mut inline.connect_timeout, Time(plan::ProcessorSpec::DEFAULT_CONNECT_TIMEOUT));
     }
     let mut filled = ExtProc::from_options(&options);
     filled.name = entry.effective_name();
     filled.processor = Some(processor);
-    filled.disabled = Some(entry.disabled.unwrap_or_default());
+    let of_service = entry.grpc_service.into_iter().flat_map(|it| it.value.initial_metadata);
+    filled.grpc_initial_metadata = Some(of_service.chain(entry.grpc_initial_metadata.into_iter().flatten()).collect());
+    if entry.per_route.is_none() {
+        filled.disabled = Some(entry.disabled.unwrap_or_default());
+    }
+    filled.per_route = entry.per_route;
     // As written: a deeper entry may override the one and not the other.
     filled.route_cache_action = Some(entry.route_cache_action.unwrap_or_else(|| RouteCacheAction::Default.into()));
     filled.disable_clear_route_cache = Some(entry.disable_clear_route_cache.unwrap_or_default());

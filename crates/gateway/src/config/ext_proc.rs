@@ -1,15 +1,21 @@
 //! One entry of a chain: Envoy's `ExternalProcessor` under its own field names.
 
-use extproc_core::rules::MutationRules as CoreRules;
-use extproc_core::{BodyMode as CoreBodyMode, Options, ProcessingMode as CoreMode, config};
+use extproc_core::overrides::{Overrides, Service};
+use extproc_core::{Options, ProcessingMode as CoreMode, Profile as CoreProfile, config};
 use serde::{Deserialize, Serialize};
 
 use super::at::{At, Position, Unsupported};
+pub use super::attributes::{Attributes, MappedAttributeBuilder, RequestModifier};
 use super::error::Problems;
 use super::forward_rules::ForwardRules;
+use super::grpc_service;
+pub use super::grpc_service::{EnvoyGrpc, GoogleGrpc, GrpcService, HeaderValue};
 use super::metadata::MetadataOptions;
+pub use super::mutation_rules::MutationRules;
+pub use super::per_route::{Level, Overrides as RouteOverrides, PerRoute};
+pub use super::processing_mode::{BodyMode, ProcessingMode, SendMode};
 use super::processor::ProcessorRef;
-use super::scalar::{Pattern, Size, Status, Time, words};
+use super::scalar::{Size, Status, Time, words};
 
 /// How one external processor is used. What is absent is inherited from an outer entry of the same name, or Envoy's
 /// default.
@@ -80,6 +86,30 @@ pub struct ExtProc {
     /// Which dynamic metadata the processor gets and gives. Overridden as a whole.
     #[serde(default, alias = "metadataOptions", skip_serializing_if = "Option::is_none")]
     pub metadata_options: Option<MetadataOptions>,
+    /// What the processor is told with the first message of the request. Overridden as a whole.
+    #[serde(default, alias = "requestAttributes", skip_serializing_if = "Option::is_none")]
+    pub request_attributes: Option<Attributes>,
+    /// The same for the response.
+    #[serde(default, alias = "responseAttributes", skip_serializing_if = "Option::is_none")]
+    pub response_attributes: Option<Attributes>,
+    /// Attributes with names of their own, as Envoy writes them.
+    #[serde(default, alias = "processingRequestModifier", skip_serializing_if = "Option::is_none")]
+    pub processing_request_modifier: Option<RequestModifier>,
+    /// Where the processor is, as Envoy says it. Excludes `processor`.
+    #[serde(default, alias = "grpcService", skip_serializing_if = "Option::is_none")]
+    pub grpc_service: Option<At<GrpcService>>,
+    /// What every call is given as gRPC metadata. Overridden as a whole. Not part of Envoy's message.
+    #[serde(default, alias = "grpcInitialMetadata", skip_serializing_if = "Option::is_none")]
+    pub grpc_initial_metadata: Option<Vec<HeaderValue>>,
+    /// Whose reading of the protocol is followed. Not part of Envoy's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<At<Profile>>,
+    /// What this level says of an outer entry, as Envoy writes it. Not part of Envoy's message.
+    #[serde(default, alias = "perRoute", skip_serializing_if = "Option::is_none")]
+    pub per_route: Option<PerRoute>,
+    /// Whether client spans are made. There are none here.
+    #[serde(default, alias = "emitClientSpan", skip_serializing_if = "Option::is_none")]
+    pub emit_client_span: Option<At<bool>>,
     /// When to choose the route again.
     #[serde(default, alias = "routeCacheAction", skip_serializing_if = "Option::is_none")]
     pub route_cache_action: Option<At<RouteCacheAction>>,
@@ -87,81 +117,51 @@ pub struct ExtProc {
     #[serde(default, alias = "disableClearRouteCache", skip_serializing_if = "Option::is_none")]
     pub disable_clear_route_cache: Option<At<bool>>,
 
-    #[serde(default, alias = "grpcService", skip_serializing)]
-    grpc_service: Unsupported,
     #[serde(default, alias = "httpService", skip_serializing)]
     http_service: Unsupported,
-    #[serde(default, alias = "requestAttributes", skip_serializing)]
-    request_attributes: Unsupported,
-    #[serde(default, alias = "responseAttributes", skip_serializing)]
-    response_attributes: Unsupported,
     #[serde(default, alias = "statPrefix", skip_serializing)]
     stat_prefix: Unsupported,
     #[serde(default, alias = "filterMetadata", skip_serializing)]
     filter_metadata: Unsupported,
-    #[serde(default, alias = "grpcInitialMetadata", skip_serializing)]
-    grpc_initial_metadata: Unsupported,
     #[serde(default, alias = "onProcessingResponse", skip_serializing)]
     on_processing_response: Unsupported,
-    #[serde(default, alias = "processingRequestModifier", skip_serializing)]
-    processing_request_modifier: Unsupported,
-    #[serde(default, alias = "emitClientSpan", skip_serializing)]
-    emit_client_span: Unsupported,
     #[serde(default, skip_serializing)]
     when: Unsupported,
 }
 
-/// Envoy's `ProcessingMode`. What is absent has Envoy's default.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProcessingMode {
-    /// Whether request headers are sent. Default: yes.
-    #[serde(default, alias = "requestHeaderMode", skip_serializing_if = "Option::is_none")]
-    pub request_header_mode: Option<At<SendMode>>,
-    /// Whether response headers are sent. Default: yes.
-    #[serde(default, alias = "responseHeaderMode", skip_serializing_if = "Option::is_none")]
-    pub response_header_mode: Option<At<SendMode>>,
-    /// How the request body is sent. Default: not at all.
-    #[serde(default, alias = "requestBodyMode", skip_serializing_if = "Option::is_none")]
-    pub request_body_mode: Option<At<BodyMode>>,
-    /// How the response body is sent. Default: not at all.
-    #[serde(default, alias = "responseBodyMode", skip_serializing_if = "Option::is_none")]
-    pub response_body_mode: Option<At<BodyMode>>,
-    /// Whether request trailers are sent. Default: no.
-    #[serde(default, alias = "requestTrailerMode", skip_serializing_if = "Option::is_none")]
-    pub request_trailer_mode: Option<At<SendMode>>,
-    /// Whether response trailers are sent. Default: no.
-    #[serde(default, alias = "responseTrailerMode", skip_serializing_if = "Option::is_none")]
-    pub response_trailer_mode: Option<At<SendMode>>,
-}
-
 words! {
-    /// Envoy's `HeaderSendMode`.
-    pub enum SendMode: "header mode" {
-        /// Headers are sent, trailers are not.
-        Default = "DEFAULT",
-        /// Sent.
-        Send = "SEND",
-        /// Not sent.
-        Skip = "SKIP",
+    /// Whose reading of the protocol is followed.
+    pub enum Profile: "profile" {
+        /// Envoy's.
+        Envoy = "envoy",
+        /// agentgateway's.
+        Agentgateway = "agentgateway",
+        /// That of gRPC libraries.
+        Grpc = "grpc",
+        /// Envoy's, with errors for whatever would be lost silently.
+        Strict = "strict",
     }
 }
 
-words! {
-    /// Envoy's `BodySendMode`.
-    pub enum BodyMode: "body mode" {
-        /// Not sent.
-        None = "NONE",
-        /// Sent chunk by chunk; each answer is for one chunk.
-        Streamed = "STREAMED",
-        /// Sent whole.
-        Buffered = "BUFFERED",
-        /// Sent as far as it fits the buffer.
-        BufferedPartial = "BUFFERED_PARTIAL",
-        /// Sent chunk by chunk; answers are independent of the chunks.
-        FullDuplexStreamed = "FULL_DUPLEX_STREAMED",
-        /// Not sent, as in Envoy 1.40.
-        Grpc = "GRPC",
+impl From<Profile> for CoreProfile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Envoy => Self::Envoy,
+            Profile::Agentgateway => Self::Agentgateway,
+            Profile::Grpc => Self::Grpc,
+            Profile::Strict => Self::Strict,
+        }
+    }
+}
+
+impl Profile {
+    fn of(profile: CoreProfile) -> Self {
+        match profile {
+            CoreProfile::Agentgateway => Self::Agentgateway,
+            CoreProfile::Grpc => Self::Grpc,
+            CoreProfile::Strict => Self::Strict,
+            _ => Self::Envoy,
+        }
     }
 }
 
@@ -177,38 +177,11 @@ words! {
     }
 }
 
-/// Envoy's `HeaderMutationRules`. What is absent is false or unset.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct MutationRules {
-    /// Permit `host`, `:authority`, `:scheme` and `:method`.
-    #[serde(default, alias = "allowAllRouting")]
-    pub allow_all_routing: bool,
-    /// Permit names starting with `x-envoy-`.
-    #[serde(default, alias = "allowEnvoy")]
-    pub allow_envoy: bool,
-    /// Refuse names starting with a colon.
-    #[serde(default, alias = "disallowSystem")]
-    pub disallow_system: bool,
-    /// Refuse what `allow_expression` does not match.
-    #[serde(default, alias = "disallowAll")]
-    pub disallow_all: bool,
-    /// Permit names that match.
-    #[serde(default, alias = "allowExpression", skip_serializing_if = "Option::is_none")]
-    pub allow_expression: Option<At<Pattern>>,
-    /// Refuse names that match; wins over everything else.
-    #[serde(default, alias = "disallowExpression", skip_serializing_if = "Option::is_none")]
-    pub disallow_expression: Option<At<Pattern>>,
-    /// A refusal fails the whole response.
-    #[serde(default, alias = "disallowIsError")]
-    pub disallow_is_error: bool,
-}
-
 impl ExtProc {
     /// Drops `grpc_service`, for callers that reach the processor in their own way and mean to ignore it.
     #[must_use]
     pub fn without_grpc_service(mut self) -> Self {
-        self.grpc_service = Unsupported::default();
+        self.grpc_service = None;
         self
     }
 
@@ -218,7 +191,8 @@ impl ExtProc {
     /// Everything that no filter can run with, and everything that this version does not implement.
     pub fn to_options(&self) -> Result<Options, Problems> {
         let mut problems = self.unsupported();
-        let mut options = Options::default();
+        let profile = self.profile.map_or(CoreProfile::Envoy, |it| it.value.into());
+        let mut options = Options::of(profile);
         set(&mut options.name, self.name.as_ref().map(|it| it.value.clone()));
         set(&mut options.message_timeout, self.message_timeout.map(|it| it.0));
         set(&mut options.max_message_timeout, self.max_message_timeout.map(|it| it.0));
@@ -231,7 +205,10 @@ impl ExtProc {
         set(&mut options.disable_immediate_response, self.disable_immediate_response.map(|it| it.value));
         set(&mut options.allow_mode_override, self.allow_mode_override.map(|it| it.value));
         let modes = self.allowed_override_modes.as_ref();
-        set(&mut options.allowed_override_modes, modes.map(|it| it.iter().map(ProcessingMode::meant).collect()));
+        set(
+            &mut options.allowed_override_modes,
+            modes.map(|it| it.iter().map(|mode| mode.meant(profile.default_mode())).collect()),
+        );
         set(
             &mut options.send_body_without_waiting_for_header_response,
             self.send_body_without_waiting_for_header_response.map(|it| it.value),
@@ -240,7 +217,7 @@ impl ExtProc {
         set(&mut options.replay_buffer, self.replay_buffer.map(|it| it.0));
         options.route_cache_action = self.route_cache_action(&mut problems);
         if let Some(mode) = &self.processing_mode {
-            options.processing_mode = mode.resolved(&mut problems);
+            options.processing_mode = mode.resolved(profile, &mut problems);
         }
         if let Some(rules) = &self.mutation_rules {
             options.mutation_rules = rules.compiled(&mut problems);
@@ -250,6 +227,18 @@ impl ExtProc {
             options.forward_rules = rules.compiled(place, &mut problems);
         }
         set(&mut options.metadata_options, self.metadata_options.as_ref().map(MetadataOptions::meant));
+        let modifier = self.processing_request_modifier.as_ref().map(|it| it.lists(&mut problems));
+        let [request, response] = modifier.unwrap_or_default();
+        for (target, key, lists) in [
+            (&mut options.request_attributes, "request_attributes", [self.request_attributes.as_ref(), Some(&request)]),
+            (
+                &mut options.response_attributes,
+                "response_attributes",
+                [self.response_attributes.as_ref(), Some(&response)],
+            ),
+        ] {
+            *target = lists.into_iter().flatten().flat_map(|it| it.meant(key, &mut problems)).collect();
+        }
         self.refused(&options, &mut problems);
         problems.into_result(options)
     }
@@ -269,10 +258,60 @@ impl ExtProc {
         }
     }
 
+    /// Whether it says where its processor is.
+    pub(crate) const fn names_processor(&self) -> bool {
+        self.processor.is_some() || self.grpc_service.is_some()
+    }
+
+    /// Where its processor is.
+    pub(crate) fn processor_ref(&self, problems: &mut Problems) -> Option<At<ProcessorRef>> {
+        let place = self.name.as_ref().and_then(|it| it.position);
+        match (&self.processor, &self.grpc_service) {
+            (Some(reference), None) => Some(reference.clone()),
+            (None, Some(service)) => service.processor(service.position.or(place), problems),
+            (Some(_), Some(service)) => {
+                problems.push(service.position, "`grpc_service` excludes `processor`; write only one of them");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Its processor under what more specific levels say.
+    ///
+    /// `None` where it names none; what is wrong with it is added to the problems.
+    pub fn service(
+        &self,
+        overrides: &Overrides<At<ProcessorRef>>,
+        problems: &mut Problems,
+    ) -> Option<Service<At<ProcessorRef>>> {
+        let of_service = self.grpc_service.as_ref().map_or(&[][..], |it| &it.initial_metadata);
+        let mut initial_metadata = grpc_service::metadata(of_service, problems);
+        let own = self.grpc_initial_metadata.as_deref().unwrap_or_default();
+        initial_metadata.extend(grpc_service::metadata(own, problems));
+        Some(overrides.service(Service { target: self.processor_ref(problems)?, initial_metadata }))
+    }
+
+    /// What it says as a level of an outer entry.
+    pub(crate) fn level(&self, problems: &mut Problems) -> Option<Level> {
+        let place = self.name.as_ref().and_then(|it| it.position);
+        match (&self.per_route, self.disabled) {
+            (Some(per_route), None) => per_route.level(place, problems),
+            (Some(_), Some(At { position, .. })) => {
+                problems.push(position.or(place), "`disabled` excludes `per_route`, which has its own");
+                None
+            }
+            (None, Some(At { value: true, .. })) => Some(Level::Disabled),
+            (None, Some(At { value: false, .. })) => Some(Level::Overrides(Overrides::default())),
+            (None, None) => None,
+        }
+    }
+
     /// Its name, or else that of its processor.
     pub(crate) fn effective_name(&self) -> Option<At<String>> {
         let of_processor = || {
-            let At { value, position } = self.processor.as_ref()?;
+            let reference = self.processor_ref(&mut Problems::default())?;
+            let At { value, position } = &reference;
             match value {
                 ProcessorRef::Name(name) => Some(At { value: name.clone(), position: *position }),
                 ProcessorRef::Inline(_) => None,
@@ -283,8 +322,6 @@ impl ExtProc {
 
     /// An entry that says everything that the options say, except the route cache action.
     pub(super) fn from_options(options: &Options) -> Self {
-        let rules = &options.mutation_rules;
-        let pattern = |it: &regex::Regex| At::from(Pattern(it.as_str().to_owned()));
         Self {
             name: Some(options.name.clone().into()),
             processing_mode: Some(ProcessingMode::from(options.processing_mode)),
@@ -306,17 +343,12 @@ impl ExtProc {
             ),
             allow_content_length_header: Some(options.allow_content_length_header.into()),
             replay_buffer: Some(Size(options.replay_buffer).into()),
+            profile: Some(Profile::of(options.profile).into()),
+            request_attributes: Some(Attributes::from(&options.request_attributes[..])),
+            response_attributes: Some(Attributes::from(&options.response_attributes[..])),
             forward_rules: Some(ForwardRules::from(&options.forward_rules)),
             metadata_options: Some(MetadataOptions::from(&options.metadata_options)),
-            mutation_rules: Some(MutationRules {
-                allow_all_routing: rules.allow_all_routing,
-                allow_envoy: rules.allow_envoy,
-                disallow_system: rules.disallow_system,
-                disallow_all: rules.disallow_all,
-                allow_expression: rules.allow_expression.as_ref().map(pattern),
-                disallow_expression: rules.disallow_expression.as_ref().map(pattern),
-                disallow_is_error: rules.disallow_is_error,
-            }),
+            mutation_rules: Some(MutationRules::from(&options.mutation_rules)),
             ..Self::default()
         }
     }
@@ -391,10 +423,10 @@ macro_rules! with_keys {
              allow_mode_override allowed_override_modes disable_immediate_response
              send_body_without_waiting_for_header_response
              allow_content_length_header replay_buffer mutation_rules forward_rules metadata_options
-             route_cache_action disable_clear_route_cache]
-            [grpc_service http_service request_attributes response_attributes stat_prefix
-             filter_metadata grpc_initial_metadata
-             on_processing_response processing_request_modifier emit_client_span when]
+             route_cache_action disable_clear_route_cache request_attributes response_attributes
+             processing_request_modifier grpc_service grpc_initial_metadata profile per_route emit_client_span]
+            [http_service stat_prefix filter_metadata
+             on_processing_response when]
         }
     };
 }
@@ -403,7 +435,10 @@ macro_rules! define_by_keys {
     ([$($key:ident)+] [$($unsupported:ident)+]) => {
         impl ExtProc {
             /// This entry with everything that a deeper one says instead.
-            pub(crate) fn overlaid(self, deeper: Self) -> Self {
+            pub(crate) fn overlaid(mut self, deeper: Self) -> Self {
+                if deeper.names_processor() {
+                    (self.processor, self.grpc_service) = (None, None);
+                }
                 // Without `..`, so that a new key cannot be forgotten here.
                 let Self { name, $($key,)+ $($unsupported,)+ } = deeper;
                 Self {
@@ -427,104 +462,12 @@ with_keys!(define_by_keys);
 
 fn unsupported(key: &str) -> String {
     match key {
-        "grpc_service" => "`grpc_service` is not supported yet; name the processor with `processor`".to_owned(),
+        "stat_prefix" => {
+            "`stat_prefix` has no effect here: statistics are labelled with the entry's `name`; leave it out".to_owned()
+        }
+        "on_processing_response" => {
+            "`on_processing_response` runs extensions of Envoy's binary, which are not here; leave it out".to_owned()
+        }
         _ => format!("`{key}` is not supported yet"),
-    }
-}
-
-impl ProcessingMode {
-    /// The mode with its defaults.
-    fn meant(&self) -> CoreMode {
-        let send = |mode: Option<At<SendMode>>, default| match mode.map(|it| it.value) {
-            None | Some(SendMode::Default) => default,
-            Some(SendMode::Send) => true,
-            Some(SendMode::Skip) => false,
-        };
-        let body = |mode: Option<At<BodyMode>>| mode.map_or(BodyMode::None, |it| it.value).into();
-        CoreMode {
-            request_headers: send(self.request_header_mode, true),
-            response_headers: send(self.response_header_mode, true),
-            request_body: body(self.request_body_mode),
-            response_body: body(self.response_body_mode),
-            request_trailers: send(self.request_trailer_mode, false),
-            response_trailers: send(self.response_trailer_mode, false),
-        }
-    }
-
-    /// The mode with its defaults, if it is one that a filter can begin with.
-    fn resolved(&self, problems: &mut Problems) -> CoreMode {
-        let resolved = self.meant();
-        let duplex = [
-            ("request", self.request_body_mode, resolved.request_trailers),
-            ("response", self.response_body_mode, resolved.response_trailers),
-        ];
-        for (direction, mode, trailers) in duplex {
-            if let (Some(At { value: BodyMode::FullDuplexStreamed, position }), false) = (mode, trailers) {
-                let message = format!(
-                    "`{direction}_body_mode: FULL_DUPLEX_STREAMED` needs `{direction}_trailer_mode: SEND`, \
-                     or the processor cannot know where the body ends"
-                );
-                problems.push(position, message);
-            }
-        }
-        resolved
-    }
-}
-
-impl From<CoreMode> for ProcessingMode {
-    fn from(mode: CoreMode) -> Self {
-        let send = |sent| Some(At::from(if sent { SendMode::Send } else { SendMode::Skip }));
-        Self {
-            request_header_mode: send(mode.request_headers),
-            response_header_mode: send(mode.response_headers),
-            request_body_mode: Some(BodyMode::from(mode.request_body).into()),
-            response_body_mode: Some(BodyMode::from(mode.response_body).into()),
-            request_trailer_mode: send(mode.request_trailers),
-            response_trailer_mode: send(mode.response_trailers),
-        }
-    }
-}
-
-impl From<BodyMode> for CoreBodyMode {
-    fn from(mode: BodyMode) -> Self {
-        match mode {
-            BodyMode::None => Self::None,
-            BodyMode::Streamed => Self::Streamed,
-            BodyMode::Buffered => Self::Buffered,
-            BodyMode::BufferedPartial => Self::BufferedPartial,
-            BodyMode::FullDuplexStreamed => Self::FullDuplexStreamed,
-            BodyMode::Grpc => Self::Grpc,
-        }
-    }
-}
-
-impl From<CoreBodyMode> for BodyMode {
-    fn from(mode: CoreBodyMode) -> Self {
-        match mode {
-            CoreBodyMode::None => Self::None,
-            CoreBodyMode::Streamed => Self::Streamed,
-            CoreBodyMode::Buffered => Self::Buffered,
-            CoreBodyMode::BufferedPartial => Self::BufferedPartial,
-            CoreBodyMode::FullDuplexStreamed => Self::FullDuplexStreamed,
-            CoreBodyMode::Grpc => Self::Grpc,
-        }
-    }
-}
-
-impl MutationRules {
-    fn compiled(&self, problems: &mut Problems) -> CoreRules {
-        let mut compile = |pattern: &Option<At<Pattern>>| {
-            let At { value, position } = pattern.as_ref()?;
-            value.compile().map_err(|message| problems.push(*position, message)).ok()
-        };
-        CoreRules {
-            allow_all_routing: self.allow_all_routing,
-            allow_envoy: self.allow_envoy,
-            disallow_system: self.disallow_system,
-            disallow_all: self.disallow_all,
-            allow_expression: compile(&self.allow_expression),
-            disallow_expression: compile(&self.disallow_expression),
-            disallow_is_error: self.disallow_is_error,
-        }
     }
 }

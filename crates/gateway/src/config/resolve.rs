@@ -10,7 +10,7 @@ use super::processor::ProcessorRef;
 use crate::plan::{
     Address, Backend, ChainEntry, Endpoint, Listener, Plan, ProcessorSpec, Protocol, Rule, Timeouts, WeightedBackend,
 };
-use crate::policy;
+use crate::policy::{self, Merged};
 use crate::route::{HostMatch, PathMatch};
 
 /// The address of a listener that names none.
@@ -146,7 +146,7 @@ impl<'a> Resolver<'a> {
             for target in policy.target_refs.iter() {
                 self.target(target);
             }
-            for entry in policy.ext_proc.iter().filter(|it| it.processor.is_none()) {
+            for entry in policy.ext_proc.iter().filter(|it| !it.names_processor()) {
                 let known = self.introduced();
                 if let Some(name) = entry.name.as_ref().filter(|it| !known.contains(it)) {
                     let message =
@@ -159,7 +159,7 @@ impl<'a> Resolver<'a> {
 
     /// The names of all entries that say where their processor is.
     fn introduced(&self) -> Vec<String> {
-        let entries = self.file.policies.iter().flat_map(|it| &it.ext_proc).filter(|it| it.processor.is_some());
+        let entries = self.file.policies.iter().flat_map(|it| &it.ext_proc).filter(|it| it.names_processor());
         entries.filter_map(|it| it.effective_name()).map(|it| it.value).collect()
     }
 
@@ -336,16 +336,17 @@ impl<'a> Resolver<'a> {
 
     fn chain(&mut self, levels: &[Vec<&'a file::Policy>]) -> Vec<ChainEntry> {
         let mut chain = Vec::new();
-        for entry in policy::merge(levels, &mut self.problems) {
+        for Merged { entry, overrides } in policy::merge(levels, &mut self.problems) {
             let name = entry.name.clone().unwrap_or_default();
-            let Some(processor) = &entry.processor else {
+            if !entry.names_processor() {
                 if self.introduced().contains(&name.value) {
                     let message = format!("entry `{}` has no `processor`, and no outer level gives it one", *name);
                     self.problems.push(name.position, message);
                 }
                 continue;
-            };
-            let processor = self.processor(processor);
+            }
+            let Some(service) = entry.service(&overrides, &mut self.problems) else { continue };
+            let processor = self.processor(&service.target);
             entry.check_observed_bodies(&mut self.problems);
             match entry.to_options() {
                 Ok(mut options) => {
@@ -353,9 +354,11 @@ impl<'a> Resolver<'a> {
                     if let Some(limit) = limit {
                         options.buffer_limit = limit.0;
                     }
-                    match (extproc_core::Config::new(options), processor) {
+                    match (extproc_core::Config::overridden(options, &overrides), processor) {
                         (Ok(config), Some(processor)) => {
-                            chain.push(ChainEntry { name: name.value, config: Arc::new(config), processor });
+                            let initial_metadata = service.initial_metadata;
+                            let config = Arc::new(config);
+                            chain.push(ChainEntry { name: name.value, config, processor, initial_metadata });
                         }
                         (Ok(_), None) => {}
                         (Err(error), _) => self.problems.push(name.position, error.to_string()),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use extproc_tower::UpstreamAddress;
 use http::Uri;
 use http::uri::Authority;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -86,7 +87,14 @@ pub(super) enum Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let address = match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        };
+        match address {
+            Some(address) => Connected::new().extra(UpstreamAddress(address)),
+            None => Connected::new(),
+        }
     }
 }
 

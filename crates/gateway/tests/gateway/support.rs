@@ -157,7 +157,7 @@ impl World {
         set(&mut options);
         let name = if self.chain.is_empty() { "p".to_owned() } else { format!("p{}", self.chain.len()) };
         let config = Arc::new(Config::new(options).unwrap());
-        self.chain.push(ChainEntry { name, config, processor: self.processors.len() });
+        self.chain.push(ChainEntry { name, config, processor: self.processors.len(), initial_metadata: Vec::new() });
         self.processors.push(processor);
         self
     }

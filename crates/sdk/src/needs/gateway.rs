@@ -21,9 +21,6 @@ pub(super) fn config(needs: &Needs, endpoint: &Endpoint) -> String {
         );
     }
     let wishes = &needs.wishes;
-    if !wishes.request_attributes.is_empty() || !wishes.response_attributes.is_empty() {
-        text.push_str("# The processor wants attributes, which the gateway does not have.\n");
-    }
     if let Some(whole) = needs.largest_whole().filter(|whole| *whole > DEFAULT_BUFFER) {
         let _ = writeln!(text, "limits: {{ max_buffered_bytes: {whole} }}");
     }
@@ -57,6 +54,7 @@ policies:
         request_trailers = trailers(Direction::Request),
         response_trailers = trailers(Direction::Response),
     );
+    text.push_str(&wished::attributes(wishes));
     text.push_str(&wished::metadata(wishes));
     text
 }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, watch};
 
-use super::{Endpoint, Opening};
+use super::{Endpoint, Waits};
 
 /// What the processor may send on one stream before we have taken it. Larger than the largest usual message, so that
 /// a mutated body of the default buffer limit does not wait for a round trip.
@@ -111,9 +111,9 @@ impl Link {
     }
 
     /// The connection, or what to wait for. Starts an attempt when none is under way.
-    pub(super) fn open(&self) -> Opening {
+    pub(super) fn open(&self) -> Waits {
         if let Some(connection) = self.state.borrow().usable() {
-            return Opening::Connected(connection);
+            return Waits::Connected(connection);
         }
         let start = self.state.send_if_modified(|state| {
             let start = !matches!(state, State::Connecting) && state.usable().is_none();
@@ -129,7 +129,7 @@ impl Link {
         }
         let mut states = self.state.subscribe();
         let target = Arc::clone(&self.target);
-        Opening::Connecting(Waiting(Box::pin(async move {
+        Waits::Connecting(Waiting(Box::pin(async move {
             let done = states.wait_for(|it| !matches!(it, State::Connecting)).await;
             match done.as_deref() {
                 Ok(State::Ready(connection)) => Ok(connection.clone()),

@@ -23,6 +23,9 @@ const PREFIX: usize = 5;
 /// How much is kept to be sent again when a processor refuses a stream without looking at it.
 const MAX_REPLAY: usize = 64 << 10;
 
+/// Metadata that the gRPC protocol itself sends.
+const RESERVED: [header::HeaderName; 3] = [header::TE, header::CONTENT_TYPE, header::USER_AGENT];
+
 pub(crate) struct SideStream {
     send: SendStream<Bytes>,
     /// What flow control has not let out yet.
@@ -52,8 +55,8 @@ enum Receive {
 }
 
 impl SideStream {
-    /// Sends the request headers.
-    pub(super) fn start(connection: &mut Connection) -> Result<Self, GrpcStatus> {
+    /// Sends the request headers, with this metadata of ours.
+    pub(super) fn start(connection: &mut Connection, metadata: Option<&HeaderMap>) -> Result<Self, GrpcStatus> {
         let uri = Uri::builder().scheme("http").authority(&*connection.authority).path_and_query(PROCESS_PATH).build();
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
@@ -62,6 +65,11 @@ impl SideStream {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert(header::USER_AGENT, HeaderValue::from_static(concat!("extproc/", env!("CARGO_PKG_VERSION"))));
+        for (name, value) in metadata.into_iter().flatten() {
+            if !RESERVED.contains(name) {
+                fields.append(name, value.clone());
+            }
+        }
         let (head, send) =
             connection.streams.send_request(request, false).map_err(|error| status_before_headers(&error))?;
         Ok(Self {

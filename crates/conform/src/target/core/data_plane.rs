@@ -1,6 +1,6 @@
 //! The smallest data plane around a chain of one filter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,15 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use extproc_core::chain::{Effect, Peer};
 use extproc_core::filter::{Forward, HttpEvent};
-use extproc_core::{Config, Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
+use extproc_core::{Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
 
+use super::facts;
 use super::processor::Scripted as Processor;
 use super::upstream::{Scripted as Upstream, Taken, list};
 use super::{Agenda, Happening};
 use crate::peer::values;
-use crate::scenario::Scenario;
+use crate::scenario::{Processor as Script, Scenario};
+use crate::target::options::Filter;
 use crate::transcript::{End, HeaderList, Reply, Transcript};
 
 /// Envoy's text for an upstream that refuses connections.
@@ -27,6 +29,7 @@ pub(super) struct DataPlane<'a> {
     pub(super) agenda: Agenda,
     chain: FilterChain,
     processor: Processor,
+    initial_metadata: Vec<(String, String)>,
     upstream: Upstream<'a>,
     client: Reply,
     /// The client's version of HTTP.
@@ -48,8 +51,11 @@ pub(super) struct DataPlane<'a> {
 }
 
 impl<'a> DataPlane<'a> {
-    pub(super) fn new(scenario: &'a Scenario, config: Arc<Config>) -> Self {
-        let mut chain = FilterChain::new([config]);
+    pub(super) fn new(scenario: &'a Scenario, filter: Option<Filter>) -> Self {
+        let mut chain = FilterChain::new(filter.iter().map(|it| Arc::clone(&it.config)));
+        let reachable = filter.as_ref().is_some_and(|it| it.reachable);
+        let script = if reachable { &scenario.processor } else { &Script::Unreachable };
+        facts::of_request(&mut chain);
         if !scenario.metadata.is_empty() {
             chain.merge_metadata(values::metadata(&scenario.metadata));
         }
@@ -59,7 +65,8 @@ impl<'a> DataPlane<'a> {
         Self {
             agenda: Agenda::default(),
             chain,
-            processor: Processor::new(&scenario.processor),
+            processor: Processor::new(script),
+            initial_metadata: filter.map(|it| it.initial_metadata).unwrap_or_default(),
             upstream: Upstream::new(scenario),
             client: Reply::default(),
             http: scenario.request.http,
@@ -112,6 +119,9 @@ impl<'a> DataPlane<'a> {
                     self.routing = Some(headers.clone());
                     self.kind = RequestKind::of(headers);
                 }
+                if direction == Direction::Response && !self.responding {
+                    facts::of_response(&mut self.chain);
+                }
                 self.responding |= direction == Direction::Response;
                 self.waiting[direction as usize].push_back(event);
             }
@@ -163,7 +173,7 @@ impl<'a> DataPlane<'a> {
     pub(super) fn transcript(self, scenario: &Scenario) -> Transcript {
         let metadata = self.chain.metadata().namespaces();
         let metadata = metadata.map(|(name, it)| (name.to_owned(), values::values_text(it))).collect();
-        let stats = self.chain.stats(0);
+        let stats = if self.chain.is_empty() { Stats::default() } else { *self.chain.stats(0) };
         let counters = Stats::NAMES.iter().zip(stats.values()).filter(|(_, value)| *value > 0);
         Transcript {
             counters: counters.map(|(name, value)| ((*name).to_owned(), value)).collect(),
@@ -174,6 +184,8 @@ impl<'a> DataPlane<'a> {
             upstream: self.upstream.into_received(),
             client: self.client,
             metadata,
+            load: None,
+            call: if stats.streams_started > 0 { self.initial_metadata.into_iter().collect() } else { BTreeMap::new() },
         }
     }
 

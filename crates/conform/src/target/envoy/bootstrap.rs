@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::peer::Peers;
 use crate::scenario::{Processor, Route, Scenario};
+use crate::target::options::PROCESSOR;
 
 /// A name that may stand in statistics: `ENV-003` becomes `env_003`.
 #[must_use]
@@ -63,7 +64,10 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
         OURS.iter().for_each(|field| drop(fields.remove(*field)));
     }
     ext_proc["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor".into();
-    ext_proc["grpc_service"] = grpc_service(scenario, slug);
+    if ext_proc.get("grpc_service").is_none() && ext_proc.get("http_service").is_none() {
+        ext_proc["grpc_service"] = grpc_service(scenario, slug);
+    }
+    name_cluster(&mut ext_proc, slug);
     let mut routes: Vec<Value> =
         scenario.routes.iter().enumerate().map(|(index, it)| route(it, &upstream_name(slug, index + 1))).collect();
     if !scenario.upstream.unrouted {
@@ -71,7 +75,14 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
         if let Some(timeout) = scenario.upstream.timeout {
             last["route"]["timeout"] = format!("{}s", timeout.duration().as_secs_f64()).into();
         }
+        if let Some(level) = &scenario.per_route.route {
+            last["typed_per_filter_config"] = per_route(level, slug);
+        }
         routes.push(last);
+    }
+    let mut virtual_host = json!({ "name": "all", "domains": ["*"], "routes": routes });
+    if let Some(level) = &scenario.per_route.virtual_host {
+        virtual_host["typed_per_filter_config"] = per_route(level, slug);
     }
     let mut listener = json!({
         "name": slug,
@@ -96,7 +107,7 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
                     { "name": "envoy.filters.http.router", "typed_config": {
                         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" } }
                 ],
-                "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] }
+                "route_config": { "virtual_hosts": [virtual_host] }
             }
         }]}]
     });
@@ -106,6 +117,30 @@ fn listener(scenario: &Scenario, slug: &str, logs: &Path) -> Value {
     }
     limit(&mut listener, scenario);
     listener
+}
+
+/// What a level says of the filter.
+fn per_route(level: &Value, slug: &str) -> Value {
+    let mut level = level.clone();
+    level["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute".into();
+    name_cluster(&mut level, slug);
+    json!({ "envoy.filters.http.ext_proc": level })
+}
+
+/// Every scenario has a processor of its own.
+fn name_cluster(config: &mut Value, slug: &str) {
+    match config {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if key == "cluster_name" && value == PROCESSOR {
+                    *value = format!("processor_{slug}").into();
+                }
+                name_cluster(value, slug);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|it| name_cluster(it, slug)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The namespaces that a scenario names, at the end of the exchange.

@@ -96,11 +96,12 @@ impl Model {
                 (side.whole_if_there, side.drop_length) = (whole_if_there, drops);
                 continue;
             }
-            if side.awaits != Awaits::Headers || side.body == BodyMode::FullDuplexStreamed {
+            let more = side.got_data || side.trailers.is_some();
+            // What was sent is not here any more, so the mode stays.
+            if side.awaits != Awaits::Headers || side.body == BodyMode::FullDuplexStreamed && more {
                 continue;
             }
             let duplex = body == BodyMode::FullDuplexStreamed;
-            let more = side.got_data || side.trailers.is_some();
             // The length of a body that is still to come, or that goes in pieces, is not known any more (departure).
             if drops && (duplex && more || side.source != Source::Ended) {
                 side.drop_length = true;
