@@ -14,9 +14,10 @@
 //! * Empty header names are invalid, `:method` and `:path` values that HTTP does not allow are refused, and pseudo
 //!   headers that a map's kind does not know are not forwarded.
 //! * FULL_DUPLEX_STREAMED never loses body unseen: a processor that ends its stream OK while it still has body fails
-//!   the exchange, where Envoy goes on without that body, unless `replay_buffer` has a copy. It ends a body that has trailers by answering those; if it
-//!   says that the body ends instead, the trailers follow as they came, where Envoy's request never ends. Fail-open is
-//!   off only while the processor has body, not for the rest of the exchange.
+//!   the exchange, where Envoy goes on without that body, unless `replay_buffer` has a copy. It ends a body that has
+//!   trailers by answering those; if it says that the body ends instead, the trailers follow as they came, where Envoy's
+//!   request never ends. An answer to trailers does not stand for the one to the headers. Fail-open is off only while the
+//!   processor has body that `replay_buffer` has no copy of, not for the rest of the exchange.
 //! * A mode override to a mode that may change the length of a body that is still to come drops `content-length` as
 //!   that mode does; a direction whose FULL_DUPLEX_STREAMED body has begun stays so; FULL_DUPLEX_STREAMED always sends trailers.
 //!   `allowed_override_modes` compares what modes mean, so that DEFAULT equals what it stands for.
