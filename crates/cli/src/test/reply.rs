@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use extproc_proto::processing_response::Response as Answer;
-use extproc_proto::{BodyMutation, CommonResponse, HeaderMutation, ProcessingResponse, body_mutation, common_response};
+use extproc_proto::streamed_immediate_response::Response as Part;
+use extproc_proto::{
+    BodyMutation, CommonResponse, HeaderMap, HeaderMutation, ProcessingResponse, body_mutation, common_response,
+};
 
 use super::case::{Kind, Mark, Say};
 
@@ -37,6 +40,9 @@ impl Mark {
 
 impl Say {
     pub(super) fn values(&self, reply: &ProcessingResponse) -> Vec<Bytes> {
+        if let Some(Answer::StreamedImmediateResponse(part)) = &reply.response {
+            return self.values_of_part(part.response.as_ref());
+        }
         let mutation = headers(reply);
         let written = |name: &str, append: bool| {
             let options = mutation.into_iter().flat_map(|mutation| &mutation.set_headers);
@@ -72,6 +78,26 @@ impl Say {
                 let status = immediate.and_then(|it| it.grpc_status.as_ref());
                 status.map(|it| it.status.to_string().into()).into_iter().collect()
             }
+        }
+    }
+
+    /// What a part of a streamed reply says.
+    fn values_of_part(&self, part: Option<&Part>) -> Vec<Bytes> {
+        let (map, body) = match part {
+            Some(Part::HeadersResponse(head)) => (head.headers.as_ref(), None),
+            Some(Part::BodyResponse(piece)) => (None, Some(&piece.body)),
+            Some(Part::TrailersResponse(trailers)) => (Some(trailers), None),
+            None => (None, None),
+        };
+        let named = |name: &str, map: &HeaderMap| {
+            let fields = map.headers.iter().filter(|field| field.key.eq_ignore_ascii_case(name.as_bytes()));
+            fields.map(|field| field.raw_value.clone()).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Set(name) => map.map(|map| named(name, map)).unwrap_or_default(),
+            Self::Status => map.map(|map| named(":status", map)).unwrap_or_default(),
+            Self::Body => body.cloned().into_iter().collect(),
+            Self::Append(_) | Self::Remove | Self::Details | Self::GrpcStatus => Vec::new(),
         }
     }
 
@@ -122,4 +148,34 @@ fn headers(reply: &ProcessingResponse) -> Option<&HeaderMutation> {
 
 fn body(reply: &ProcessingResponse) -> Option<&BodyMutation> {
     common(reply)?.body_mutation.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use extproc_proto::{HeaderValue, HttpHeaders, StreamedBodyResponse, StreamedImmediateResponse};
+
+    use super::*;
+
+    #[test]
+    fn parts_of_a_streamed_reply() {
+        let said = |part: Option<Part>, say: &Say| {
+            let reply = StreamedImmediateResponse { response: part };
+            let response = Some(Answer::StreamedImmediateResponse(reply));
+            say.values(&ProcessingResponse { response, ..ProcessingResponse::default() })
+        };
+        let field = |key: &'static str, value: &'static str| HeaderValue {
+            key: key.into(),
+            raw_value: value.into(),
+            ..HeaderValue::default()
+        };
+        let map = HeaderMap { headers: vec![field(":status", "200"), field("X-A", "1")] };
+        let head = || Some(Part::HeadersResponse(HttpHeaders { headers: Some(map.clone()), ..HttpHeaders::default() }));
+        let piece = StreamedBodyResponse { body: "xy".into(), ..StreamedBodyResponse::default() };
+        let set = Say::Set("x-a".to_owned());
+        assert_eq!(said(head(), &Say::Status), ["200"]);
+        assert_eq!(said(head(), &set), ["1"]);
+        assert_eq!(said(Some(Part::TrailersResponse(map.clone())), &set), ["1"]);
+        assert_eq!(said(Some(Part::BodyResponse(piece)), &Say::Body), ["xy"]);
+        assert_eq!(said(None, &set), Vec::<Bytes>::new());
+    }
 }

@@ -174,7 +174,7 @@ impl Reader<'_> {
 
     fn reply(&mut self, index: usize, kind: Kind, node: Node) {
         let mut keys = Keys::of(node, "a message", self.problems);
-        let set = if kind == Kind::Immediate { "headers" } else { "set" };
+        let set = if matches!(kind, Kind::Immediate | Kind::StreamedImmediate) { "headers" } else { "set" };
         if let Some(node) = keys.take(set) {
             self.fields(node, |name| Place::Reply(index, Say::Set(name)));
         }
@@ -188,6 +188,7 @@ impl Reader<'_> {
                 ("details", Say::Details),
                 ("grpc_status", Say::GrpcStatus),
             ],
+            Kind::StreamedImmediate => &[("body", Say::Body), ("status", Say::Status)],
             _ => &[("remove", Say::Remove), ("body", Say::Body)],
         };
         for (key, say) in values {
