@@ -41,20 +41,18 @@ fn a_file_that_is_not_there() {
 /// ignored here.
 #[test]
 fn env_058_059_what_concerns_the_call_is_refused() {
-    for service in ["{ timeout: 0.2s }", "{ retry_policy: { retry_on: unavailable, num_retries: 3 } }"] {
+    for (key, value) in [("timeout", "0.2s"), ("retry_policy", "{ retry_on: unavailable, num_retries: 3 }")] {
         let text = format!(
             "gateways: [{{ name: g, listeners: [{{ name: l, port: 0 }}] }}]
 processors: [{{ name: p, endpoints: [{{ address: '127.0.0.1:1' }}] }}]
 policies:
   - name: all
     target_refs: [{{ kind: Gateway, name: g }}]
-    ext_proc: [{{ processor: p, grpc_service: {service} }}]
+    ext_proc: [{{ name: x, grpc_service: {{ envoy_grpc: {{ cluster_name: p }}, {key}: {value} }} }}]
 "
         );
         let error = Config::parse(text, "test").and_then(|it| it.plan()).map(|_| ()).unwrap_err().to_string();
-        assert!(
-            error.starts_with("test:6:46: `grpc_service` is not supported yet; name the processor with"),
-            "{error}"
-        );
+        let message = format!("`grpc_service.{key}` has no effect on the stream");
+        assert!(error.starts_with("test:6:") && error.contains(&message), "{error}");
     }
 }

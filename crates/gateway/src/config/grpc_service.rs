@@ -3,10 +3,9 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::at::{At, Position};
+use super::at::{At, Position, Unsupported};
 use super::error::Problems;
 use super::processor::{InlineProcessor, ProcessorRef};
-use super::scalar::Time;
 use crate::plan::Address;
 
 /// Envoy's `GrpcService`: one of `envoy_grpc` and `google_grpc`.
@@ -19,9 +18,12 @@ pub struct GrpcService {
     /// By its address.
     #[serde(default, alias = "googleGrpc", skip_serializing_if = "Option::is_none")]
     pub google_grpc: Option<GoogleGrpc>,
-    /// How long opening a stream may take; Envoy has no use for it here either.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<At<Time>>,
+    /// Refused: it has no effect on a stream, in Envoy neither.
+    #[serde(default, skip_serializing)]
+    timeout: Unsupported,
+    /// Refused: a retry takes longer than an answer may.
+    #[serde(default, alias = "retryPolicy", skip_serializing)]
+    retry_policy: Unsupported,
     /// What every call is given as metadata.
     #[serde(default, alias = "initialMetadata", skip_serializing_if = "Vec::is_empty")]
     pub initial_metadata: Vec<HeaderValue>,
@@ -62,6 +64,12 @@ pub struct HeaderValue {
 impl GrpcService {
     /// Where the processor is.
     pub(super) fn processor(&self, place: Option<Position>, problems: &mut Problems) -> Option<At<ProcessorRef>> {
+        for (key, value) in [("timeout", &self.timeout), ("retry_policy", &self.retry_policy)] {
+            if let Some(position) = value.used() {
+                let message = format!("`grpc_service.{key}` has no effect on the stream; leave it out");
+                problems.push(position.or(place), message);
+            }
+        }
         match (&self.envoy_grpc, &self.google_grpc) {
             (Some(EnvoyGrpc { cluster_name }), None) => {
                 if cluster_name.is_empty() {
