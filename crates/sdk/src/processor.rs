@@ -32,6 +32,9 @@ pub trait Processor: Send + Sync + 'static {
     }
 
     /// What an error, a panic or a refused edit means for its exchange. Default: the stream fails.
+    ///
+    /// It is not asked about bodies that are longer than a kind takes: a request's is answered with 413, a response's
+    /// fails the stream. Nor about a [`LocalReply`](crate::LocalReply) or [`Abort`], which are no failures.
     fn on_error(&self) -> OnError {
         OnError::Fail
     }
