@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Print one scenario with what every target did, side by side
     #[arg(long, value_name = "ID", conflicts_with_all = ["filter", "json"])]
     explain: Option<String>,
+    /// How wide --explain may print; below 100 the transcripts stand below each other
+    #[arg(long, value_name = "COLUMNS", default_value_t = 120)]
+    width: usize,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -75,7 +78,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         return Err(Failure::usage(format!("no scenario matches {wanted:?}; without a filter all are listed")));
     }
     if args.explain.is_some() {
-        crate::text::print(report.explain());
+        crate::text::print(report.explain(args.width));
     } else if args.json {
         crate::text::println(serde_json::to_string_pretty(&report.json())?);
     } else {

@@ -1,6 +1,8 @@
 //! What came of a run: a table, JSON, or one scenario with its transcripts side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod explain;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -31,6 +33,8 @@ pub struct Row {
     pub title: String,
     /// Its file.
     pub file: String,
+    /// The filter's configuration.
+    pub config: Value,
     /// What came of it.
     pub outcomes: BTreeMap<TargetKind, Outcome>,
 }
@@ -79,6 +83,7 @@ impl Row {
             id: scenario.id.clone(),
             title: scenario.title.clone(),
             file: scenario.file.clone(),
+            config: scenario.config.clone(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -91,6 +96,12 @@ impl Outcome {
 
     pub(crate) const fn failed(notes: Vec<String>) -> Self {
         Self { verdict: Verdict::Failed, notes, fields: None }
+    }
+}
+
+impl Outcome {
+    fn json(&self) -> Value {
+        json!({ "verdict": self.verdict, "notes": self.notes, "transcript": self.fields })
     }
 }
 
@@ -200,52 +211,19 @@ impl Report {
             .rows
             .iter()
             .map(|row| {
-                let outcomes: BTreeMap<&str, Value> = row
-                    .outcomes
-                    .iter()
-                    .map(|(kind, outcome)| (kind.name(), json!({ "verdict": outcome.verdict, "notes": outcome.notes })))
-                    .collect();
-                json!({ "id": row.id, "title": row.title, "file": row.file, "targets": outcomes })
+                let outcomes: BTreeMap<&str, Value> =
+                    row.outcomes.iter().map(|(kind, outcome)| (kind.name(), outcome.json())).collect();
+                json!({
+                    "id": row.id,
+                    "title": row.title,
+                    "file": row.file,
+                    "config": row.config,
+                    "recorded": self.golden.get(&row.id),
+                    "targets": outcomes
+                })
             })
             .collect();
-        json!({ "targets": targets, "scenarios": scenarios })
-    }
-
-    /// Every scenario's transcripts side by side; a star marks fields that are not the same everywhere.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        let mut out = String::new();
-        for row in &self.rows {
-            let _ = writeln!(out, "{}: {} ({})", row.id, row.title, row.file);
-            let mut columns: Vec<(&str, &FieldMap)> = Vec::new();
-            for (kind, outcome) in &row.outcomes {
-                match &outcome.fields {
-                    Some(fields) => columns.push((kind.name(), fields)),
-                    None => drop(writeln!(out, "  {kind}: {}", outcome.notes.join("; "))),
-                }
-            }
-            if !columns.iter().any(|(name, _)| *name == TargetKind::Envoy.name()) {
-                columns.extend(self.golden.get(&row.id).map(|fields| ("recorded", fields)));
-            }
-            side_by_side(&columns, &mut out);
-            out.push('\n');
-        }
-        out
-    }
-}
-
-fn side_by_side(columns: &[(&str, &FieldMap)], out: &mut String) {
-    let names: BTreeSet<&String> = columns.iter().flat_map(|(_, fields)| fields.keys()).collect();
-    for name in names {
-        let values: BTreeSet<Option<&String>> = columns.iter().map(|(_, fields)| fields.get(name)).collect();
-        if let (1, Some(Some(value))) = (values.len(), values.first()) {
-            let _ = writeln!(out, "    {name}: {value}");
-            continue;
-        }
-        let _ = writeln!(out, "  * {name}");
-        for (column, fields) in columns {
-            let _ = writeln!(out, "      {column:9} {}", fields.get(name).map_or("absent", String::as_str));
-        }
+        json!({ "targets": targets, "retried": self.retried, "scenarios": scenarios })
     }
 }
 
@@ -263,6 +241,7 @@ mod tests {
             id: "ENV-1".to_owned(),
             title: "t".to_owned(),
             file: "f.yaml".to_owned(),
+            config: json!({ "failure_mode_allow": true }),
             outcomes: [
                 (TargetKind::Envoy, outcome(Verdict::Equal, "200")),
                 (TargetKind::Core, outcome(verdict, "500")),
@@ -301,12 +280,6 @@ mod tests {
 
         envoy     1 equal  0 divergent  0 failed  0 skipped
         core      0 equal  0 divergent  1 failed  0 skipped
-        ");
-        insta::assert_snapshot!(report.explain(), @r"
-        ENV-1: t (f.yaml)
-          * client.status
-              envoy     200
-              core      500
         ");
     }
 }

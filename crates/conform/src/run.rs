@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::divergence::Divergences;
 use crate::golden::{FieldMap, Golden};
 use crate::report::{Outcome, Report, Row, Verdict};
-use crate::scenario::{Scenario, load_dir};
+use crate::scenario::{Profile, Scenario, load_dir};
 use crate::target::core::Core;
 use crate::target::envoy::{self, Envoy};
 use crate::target::gateway::Gateway;
@@ -81,21 +81,31 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     };
     let scenarios: Vec<Arc<Scenario>> = all.iter().filter(selected).cloned().map(Arc::new).collect();
     let mut report = Report::new(scenarios.iter().map(|scenario| Row::new(scenario)).collect());
+    // What the gateway is compared with: Envoy, and under profiles that Envoy has not, the core.
+    let mut reference = golden.clone();
 
     for kind in TargetKind::ALL.into_iter().filter(|kind| options.targets.contains(kind)) {
         let judge = Judge { divergences: &divergences, record: options.record };
-        let mut outcomes = batch(kind, &scenarios, AT_ONCE, options, &golden, &judge).await?;
+        let mut outcomes = batch(kind, &scenarios, AT_ONCE, options, &reference, &judge).await?;
         let again: Vec<Arc<Scenario>> = scenarios
             .iter()
             .filter(|scenario| kind != TargetKind::Core && outcomes[&scenario.id].verdict == Verdict::Failed)
             .cloned()
             .collect();
         report.retried += again.len();
-        outcomes.extend(batch(kind, &again, 1, options, &golden, &judge).await?);
+        outcomes.extend(batch(kind, &again, 1, options, &reference, &judge).await?);
         if kind == TargetKind::Envoy {
             for (id, outcome) in &outcomes {
                 if let (Some(fields), true) = (&outcome.fields, options.record || golden.get(id).is_none()) {
                     golden.put(id, fields.clone());
+                    reference.put(id, fields.clone());
+                }
+            }
+        }
+        if kind == TargetKind::Core {
+            for scenario in scenarios.iter().filter(|scenario| scenario.profile != Profile::Envoy) {
+                if let Some(fields) = &outcomes[&scenario.id].fields {
+                    reference.put(&scenario.id, fields.clone());
                 }
             }
         }
@@ -227,7 +237,11 @@ impl Judge<'_> {
         }
         let line =
             |base: &str, Difference { field, ours, theirs }: &Difference| format!("{field}: {ours}; {base} {theirs}");
-        let base = if kind == TargetKind::Envoy { "recorded" } else { "Envoy has" };
+        let base = match kind {
+            TargetKind::Envoy => "recorded",
+            _ if scenario.profile != Profile::Envoy => "the core has",
+            TargetKind::Core | TargetKind::Gateway => "Envoy has",
+        };
         notes.extend(judgement.unlisted.iter().map(|difference| line(base, difference)));
         notes.extend(wrong.into_iter().map(|difference| line("expected", difference)));
         notes.extend(judgement.stale.iter().map(|field| {

@@ -21,7 +21,7 @@ async fn every_scenario_on_every_target() {
     let report = run(&options).await.unwrap_or_else(|error| panic!("{error:#}"));
     println!("{}", report.table());
     if options.filter.is_some() {
-        println!("{}", report.explain());
+        println!("{}", report.explain(120));
     }
     let envoy_is_absent = report.count(TargetKind::Envoy, Verdict::Skipped) == report.rows.len();
     if envoy_is_absent {
