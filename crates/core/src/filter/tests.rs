@@ -139,6 +139,61 @@ fn phase_by_input() {
     insta::assert_snapshot!(table);
 }
 
+/// What a processor may say when, for readers: the same bench, the replies alone.
+#[test]
+fn phase_by_reply() {
+    const COLUMNS: [(&str, &str); 9] = [
+        ("headers", "headers reply"),
+        ("body", "body reply"),
+        ("`streamed_response`", "streamed reply"),
+        ("the same, last", "streamed reply, end"),
+        ("trailers", "trailers reply"),
+        ("`immediate_response`", "immediate response"),
+        ("`streamed_immediate_response`", "reply headers"),
+        ("`drain_complete`", "drain complete"),
+        ("empty", "no reply at all"),
+    ];
+    let mut table = String::from("| phase |");
+    COLUMNS.iter().for_each(|(column, _)| write!(table, " {column} |").unwrap());
+    table.push_str("\n|---|");
+    COLUMNS.iter().for_each(|_| table.push_str("---|"));
+    for (name, body, trailers, path) in PHASES {
+        write!(table, "\n| {name} |").unwrap();
+        for (_, input) in COLUMNS {
+            let mut rows = Direction::BOTH.map(|direction| {
+                let mut bench = Bench::new(direction, body, trailers, name.starts_with("Early"));
+                path.iter().for_each(|input| bench.run(input));
+                bench.drain();
+                in_a_word(&bench.row(input))
+            });
+            let [request, response] = &mut rows;
+            if request == response {
+                write!(table, " {request} |").unwrap();
+            } else {
+                write!(table, " {request}; response: {response} |").unwrap();
+            }
+        }
+    }
+    let page = include_str!("../../../../docs/protocol/phases.md");
+    assert!(page.contains(&table), "docs/protocol/phases.md must have this table:\n{table}");
+}
+
+/// The next phase, or why there is none.
+fn in_a_word(row: &str) -> String {
+    if row.contains("spurious_msgs_received") {
+        return "refused".to_owned();
+    }
+    if let Some(rest) = row.strip_prefix("-> ") {
+        return format!("to {}", rest.split_whitespace().next().unwrap_or_default());
+    }
+    match row {
+        "violation" => "refused".to_owned(),
+        "immediate" => "to Cut".to_owned(),
+        _ if row.contains("stream_msgs_received") => "taken".to_owned(),
+        _ => "no effect".to_owned(),
+    }
+}
+
 #[test]
 fn what_the_processor_was_not_sent_is_dropped_when_it_answers_the_client() {
     let mut bench = Bench::new(Direction::Request, BodyMode::Streamed, false, false);
