@@ -146,8 +146,8 @@ mod needs;
 mod open;
 mod pairs;
 mod processor;
-#[cfg(feature = "config")]
 mod raw;
+#[cfg(feature = "config")]
 mod registry;
 mod server;
 mod service;
@@ -183,8 +183,8 @@ pub use needs::{DataPlane, Needs, UnknownDataPlane, Wishes};
 pub use open::Open;
 pub use pairs::{NotText, Pairs};
 pub use processor::{Noop, Processor};
-#[cfg(feature = "config")]
 pub use raw::{Raw, RawProcessor, RawReplies, RawRequests};
+#[cfg(feature = "config")]
 pub use registry::{ChainErrors, ChainProblem, ConfiguredChain, Registry};
 pub use server::{Address, Bound, HealthHandle, Limits, ServeError, Server, UnknownProcessor};
 #[cfg(feature = "tls")]
