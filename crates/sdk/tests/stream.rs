@@ -351,6 +351,51 @@ async fn a_skipped_stage_lets_chunks_pass() {
     assert_eq!(script.run(fail()).await.lines().last().unwrap(), "error Internal: processor Fail failed");
 }
 
+/// Puts out where each chunk is: its offset, its length, whether it is the last.
+async fn place<D: extproc::Dir>(_: &(), (): &mut (), io: &mut ChunkIo<D>) -> Result<(), Abort> {
+    let last = if io.last { "." } else { "" };
+    io.out.push(format!("{}+{}{last}", io.offset(), io.data.len()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chunk_knows_its_place() {
+    let places = || {
+        processor::<(), ()>("Place", ())
+            .request_body(Stream, async |s: &(), c: &mut (), io: &mut ChunkIo<Request>| -> Result<(), Stop> {
+                place(s, c, io).await.map_err(|_| Stop::Fail("cut".into()))
+            })
+            .response_body(Stream, place::<Response>)
+    };
+    for (mode, form, end) in [(BodyMode::Streamed, "body", ""), (BodyMode::FullDuplexStreamed, "chunk", " end")] {
+        let script = both(mode).request_headers(POST).request_body("he", false).request_body("llo", false);
+        let script = script.request_body("", true).response_headers(OK).response_body("world", true);
+        let lines = script.run(places()).await.lines();
+        let expected = [
+            format!(r#"request_body {form}="0+2""#),
+            format!(r#"request_body {form}="2+3""#),
+            format!(r#"request_body {form}="5+0."{end}"#),
+        ];
+        assert_eq!(lines[1..4], expected, "{mode:?}");
+        assert_eq!(lines[5], format!(r#"response_body {form}="0+5."{end}"#), "{mode:?}: each body has its own");
+
+        // Behind one that repeats what it gets, and in the chunks that this one puts out.
+        let twice = processor::<(), ()>("Twice", ()).request_body(
+            Stream,
+            async |_: &(), (): &mut (), io: &mut ChunkIo<Request>| -> Result<(), Stop> {
+                io.out.pass();
+                io.out.pass();
+                Ok(())
+            },
+        );
+        let chain = vec![BoxProcessor::new(twice), BoxProcessor::new(places())];
+        let script = both(mode).request_headers(POST).request_body("he", false).request_body("llo", true);
+        let transcript = script.run(chain).await;
+        let sent = sent_on(&transcript, &[]);
+        assert_eq!(String::from_utf8(sent).unwrap(), "0+22+24+37+3.", "{mode:?}");
+    }
+}
+
 /// Doubles whole bodies.
 struct Double;
 

@@ -63,6 +63,7 @@ pub struct ChunkIo<D: Dir> {
     /// Where the output goes. What is not put out is dropped.
     pub out: Out,
     head: D::Head,
+    offset: u64,
     truncated: bool,
 }
 
@@ -80,6 +81,14 @@ impl<D: Dir> ChunkIo<D> {
     #[must_use]
     pub const fn head(&self) -> &D::Head {
         &self.head
+    }
+
+    /// How many bytes of this body the handler got before this chunk. That is the chunk's place in the body as this
+    /// processor sees it: with what processors in front of it in a [`Chain`](crate::Chain) changed, and in GRPC mode with
+    /// the five bytes in front of each message. What is put out does not count.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Whether this may be the beginning of the body only: in BUFFERED_PARTIAL the rest of a long body passes unseen,
@@ -121,9 +130,11 @@ impl Out {
     }
 }
 
-fn load<D: Dir>(head: D::Head, piece: &mut Piece) -> Result<ChunkIo<D>, D::Head> {
+fn load<D: Dir>(seen: &mut u64, head: D::Head, piece: &mut Piece) -> Result<ChunkIo<D>, D::Head> {
     let Some(data) = piece.take() else { return Err(head) };
-    Ok(ChunkIo { out: Out::new(data.clone()), data, last: piece.last, head, truncated: piece.truncated })
+    let offset = *seen;
+    *seen += data.len() as u64;
+    Ok(ChunkIo { out: Out::new(data.clone()), data, last: piece.last, head, offset, truncated: piece.truncated })
 }
 
 fn unload<D: Dir>(io: ChunkIo<D>, piece: &mut Piece) -> D::Head {
@@ -134,12 +145,13 @@ fn unload<D: Dir>(io: ChunkIo<D>, piece: &mut Piece) -> D::Head {
 impl BodyKind<Request> for Stream {
     type Io = ChunkIo<Request>;
     type Stop = Stop;
-    type State = ();
+    /// How many bytes the handler got.
+    type State = u64;
 
     const WANT: Want = Want::Chunks;
 
-    fn load((): &mut (), head: crate::RequestHead, piece: &mut Piece) -> Result<Self::Io, crate::RequestHead> {
-        load(head, piece)
+    fn load(seen: &mut u64, head: crate::RequestHead, piece: &mut Piece) -> Result<Self::Io, crate::RequestHead> {
+        load(seen, head, piece)
     }
 
     fn unload(io: Self::Io, piece: &mut Piece) -> crate::RequestHead {
@@ -173,12 +185,13 @@ impl BodyKind<Request> for Stream {
 impl BodyKind<Response> for Stream {
     type Io = ChunkIo<Response>;
     type Stop = Abort;
-    type State = ();
+    /// How many bytes the handler got.
+    type State = u64;
 
     const WANT: Want = Want::Chunks;
 
-    fn load((): &mut (), head: crate::ResponseHead, piece: &mut Piece) -> Result<Self::Io, crate::ResponseHead> {
-        load(head, piece)
+    fn load(seen: &mut u64, head: crate::ResponseHead, piece: &mut Piece) -> Result<Self::Io, crate::ResponseHead> {
+        load(seen, head, piece)
     }
 
     fn unload(io: Self::Io, piece: &mut Piece) -> crate::ResponseHead {
