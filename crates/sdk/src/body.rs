@@ -12,6 +12,7 @@ mod stream;
 
 use std::ops::DerefMut;
 use std::str::Utf8Error;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -25,7 +26,7 @@ pub use self::messages::{MessageError, Messages, MsgIo, MsgOut};
 pub(crate) use self::piece::{Message, Output, Piece, joined};
 pub use self::stream::{ChunkIo, Out, Stream};
 use crate::stop::Halted;
-use crate::{Fields, LocalReply, RequestHead, ResponseHead, Stop};
+use crate::{Fields, LocalReply, RequestHead, ResponseHead, Stop, Trailers};
 
 /// What a processor wants of the body of one direction, said by a type.
 ///
@@ -174,6 +175,7 @@ pub struct Body {
     data: Bytes,
     truncated: bool,
     changed: bool,
+    trailers: Option<Arc<Trailers>>,
 }
 
 /// Where the kind [`Skip`] has nothing: no value of this type exists, so its body handler can neither run nor stop.
@@ -214,6 +216,22 @@ impl Body {
         self.truncated
     }
 
+    /// The trailers that ended the body, as they came, where they came before this handler runs. `None` when there are
+    /// none, and when they have not come yet:
+    ///
+    /// | mode | the trailers of a body are |
+    /// |---|---|
+    /// | FULL_DUPLEX_STREAMED, GRPC | known |
+    /// | STREAMED | not known: they are sent when the chunks are answered; but behind an empty body they are |
+    /// | BUFFERED, BUFFERED_PARTIAL | not known: they are sent when the body is answered; but behind an empty one, which is not sent, they are |
+    ///
+    /// Whatever the mode, they come only if the data plane sends trailers. They are edited in the trailer phase, which
+    /// is still to come; [`Trailers::request`] has nothing here, the head has it.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_deref()
+    }
+
     /// Sends these bytes on in its place. A `content-length` follows.
     pub fn replace(&mut self, body: impl Into<Bytes>) {
         self.data = body.into();
@@ -226,7 +244,7 @@ impl Body {
     }
 
     pub(crate) const fn new(data: Bytes, truncated: bool) -> Self {
-        Self { data, truncated, changed: false }
+        Self { data, truncated, changed: false, trailers: None }
     }
 
     pub(crate) const fn is_changed(&self) -> bool {
@@ -283,7 +301,10 @@ impl<D: Dir, const MAX: usize> BodyKind<D> for Whole<MAX> {
 
     fn load((): &mut (), head: D::Head, piece: &mut Piece) -> Result<WholeIo<D>, D::Head> {
         match piece.take() {
-            Some(data) => Ok(WholeIo { head, body: Body::new(data, piece.truncated) }),
+            Some(data) => {
+                let trailers = piece.trailers.take();
+                Ok(WholeIo { head, body: Body { trailers, ..Body::new(data, piece.truncated) } })
+            }
             None => Err(head),
         }
     }

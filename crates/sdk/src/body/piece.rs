@@ -1,7 +1,10 @@
 //! A piece of a body on its way through one stage.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::Trailers;
 use crate::stop::Error;
 
 /// What goes into a body handler, and what comes out.
@@ -16,6 +19,8 @@ pub struct Piece {
     pub(crate) last: bool,
     /// What follows passes unseen.
     pub(crate) truncated: bool,
+    /// The trailers that ended the body, where they came before the handler runs.
+    pub(crate) trailers: Option<Arc<Trailers>>,
     taken: bool,
     pub(crate) out: Output,
     /// What goes on if the handler's output is not wanted, where that is more than the piece.
@@ -77,7 +82,17 @@ impl Message {
 
 impl Piece {
     pub(crate) const fn new(data: Bytes, last: bool, truncated: bool) -> Self {
-        Self { data, message: None, last, truncated, taken: false, out: Output::Same, fallback: None, error: None }
+        Self {
+            data,
+            message: None,
+            last,
+            truncated,
+            trailers: None,
+            taken: false,
+            out: Output::Same,
+            fallback: None,
+            error: None,
+        }
     }
 
     /// A message of GRPC mode.

@@ -1,5 +1,7 @@
 //! One direction of an exchange: runs the stages' phases, and keeps what the wire mode makes it keep.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use extproc_core::session::{Chunk, DynamicMetadata};
 use extproc_core::{BodyMode, Headers, Session};
@@ -56,6 +58,8 @@ pub(super) struct Flow<W: Way> {
     pub(super) asked: bool,
     /// Some of the body has come.
     seen: bool,
+    /// The trailers, while body handlers run that waited for them.
+    trailers: Option<Arc<Trailers>>,
     /// GRPC mode: what stages that take bytes have put out of a message, by stage.
     pub(super) reframers: Vec<Deframer>,
     /// GRPC mode: what waits for the end of the body, by stage.
@@ -97,6 +101,7 @@ impl<W: Way> Default for Flow<W> {
             upgraded: false,
             asked: false,
             seen: false,
+            trailers: None,
             reframers: Vec::new(),
             collected: Vec::new(),
         }
@@ -245,6 +250,12 @@ impl<W: Way> Flow<W> {
         self.mode = mode;
         self.ensure_head(row);
         let collecting = matches!(self.body, Payload::Incoming(_) | Payload::Growing(_));
+        let mut trailers = Trailers::new(trailers);
+        trailers.set_facts(&row.facts);
+        let mut trailers = Some(trailers);
+        if collecting && row.collects_any(W::DIRECTION) {
+            self.trailers = trailers.take().map(Arc::new);
+        }
         if self.replaced {
             self.emit(row, session, false)?;
         } else if collecting && mode == BodyMode::Grpc && (self.wants_body(row) || self.holds_messages()) {
@@ -277,7 +288,8 @@ impl<W: Way> Flow<W> {
         if let Some(request) = W::share(&mut self.head) {
             row.share(request, self.headed);
         }
-        Self::run_trailers(row, session, trailers).await
+        let shown = self.trailers.take().map(Arc::unwrap_or_clone);
+        Self::run_trailers(row, session, trailers.or(shown).unwrap_or_default()).await
     }
 
     /// What phases that ended with a local reply had to say.
@@ -508,6 +520,7 @@ impl<W: Way> Flow<W> {
         if row.is_tolerant(stage) {
             head.arm();
         }
+        piece.trailers.clone_from(&self.trailers);
         let span = row.record.begin(stage, W::BODY, &mut head);
         let mut result = W::on_body(&mut row.run, stage, &mut head, &mut piece).instrument(span).await;
         row.record.finish();
@@ -527,7 +540,7 @@ impl<W: Way> Flow<W> {
         })
     }
 
-    async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Headers) -> Result<(), Outcome> {
+    async fn run_trailers<R: Run>(row: &mut Row<R>, session: &mut Session, trailers: Trailers) -> Result<(), Outcome> {
         let trailers = Self::cross_trailers(row, session, trailers).await?;
         Self::answer_trailers(session, trailers)
     }
@@ -536,9 +549,8 @@ impl<W: Way> Flow<W> {
     pub(super) async fn cross_trailers<R: Run>(
         row: &mut Row<R>,
         session: &mut Session,
-        trailers: Headers,
+        mut trailers: Trailers,
     ) -> Result<Trailers, Outcome> {
-        let mut trailers = Trailers::new(trailers);
         for position in 0..row.len() {
             let stage = W::stage(position, row.len());
             if !row.is_on(stage) {

@@ -15,7 +15,7 @@ use crate::local_reply::{ReplyStream, Running};
 use crate::stages::{Run, isolate};
 use crate::stop::Halted;
 use crate::telemetry::{FailureKind, Limit};
-use crate::{LocalReply, LocalReplyScope, Response};
+use crate::{LocalReply, LocalReplyScope, Response, Trailers};
 
 use super::way::Way;
 
@@ -188,7 +188,7 @@ impl<R: Run> Exchange<R> {
         let trailers = super::flow::Flow::<Response>::cross_trailers(
             &mut self.row,
             &mut self.session,
-            trailers.into_iter().collect(),
+            Trailers::new(trailers.into_iter().collect()),
         )
         .await?;
         let trailers = trailers.headers().iter().cloned().collect();
