@@ -188,11 +188,11 @@ fn the_transcript_has_a_line_for_each_message_and_effect() {
 1-> request_headers :method=POST :path=/a :scheme=http :authority=example.com
 1<- (closed Internal: broken)
 -- upstream cancelled
-0-> response_headers :status=500 content-length=0 end
+0-> response_headers :status=500 end
 0<- response_headers
 0-> (half-close)
 upstream: nothing
-client: 500 content-length=0
+client: 500
 "
     );
 }
