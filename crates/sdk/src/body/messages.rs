@@ -67,7 +67,21 @@ pub struct MsgIo<D: Dir> {
     half_closed: bool,
 }
 
-/// The output for one message.
+/// The output for one message: what is put out goes on in its place, in this order.
+///
+/// ```
+/// use extproc::{MsgIo, Request};
+///
+/// fn frame(io: &mut MsgIo<Request>) {
+///     io.out.send_raw("before");
+///     io.out.pass();
+///     io.out.send_raw("after");
+/// }
+/// ```
+///
+/// Without `pass` the message is dropped; without anything, nothing goes on for it. Behind the last message of a
+/// direction no handler runs: what is to come after it is put out with it, where it is known to be the last
+/// ([`MsgIo::is_half_closed`]).
 #[derive(Debug, Default)]
 pub struct MsgOut {
     messages: Vec<Message>,
@@ -129,7 +143,9 @@ impl<D: Dir> MsgIo<D> {
         self.message.compressed
     }
 
-    /// Whether this is known to be the last message. False means only that the end has not come with it.
+    /// Whether this is known to be the last message of its direction. False means only that the end has not come with it:
+    /// it comes by itself, or with trailers, which end every gRPC response that has messages, and then no handler of
+    /// messages hears of it.
     #[must_use]
     pub const fn is_half_closed(&self) -> bool {
         self.half_closed
