@@ -1,6 +1,7 @@
 //! Filters in a row: what a data plane drives for one exchange.
 
 mod lane;
+mod logging;
 mod metadata;
 mod streamed_reply;
 

@@ -30,6 +30,7 @@
 //! * A stream is half-closed, and reset only if the processor does not end it within `remote_close_timeout`. Envoy does
 //!   so with a runtime flag, and by default half-closes and resets in one go.
 
+mod calls;
 mod event;
 mod fail;
 mod grpc;
@@ -50,6 +51,7 @@ mod timers;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(crate) use calls::CallKind;
 pub use event::{Effect, EndStream, Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent, Timer};
 pub(crate) use grpc::{FrameError, Frames, Windows};
 pub(crate) use order::Order;
@@ -173,6 +175,8 @@ impl Filter {
             (Stream::Open, StreamEvent::Reply(message)) => self.on_message(now, *message),
             (Stream::Open, StreamEvent::Closed(Ok(()))) => {
                 self.link.stats.server_half_closed += 1;
+                // ABORTED, as Envoy.
+                self.link.calls.ended(now, 10);
                 if self.is_replying() {
                     self.fail(now, Cause::ReplyUnfinished);
                     return self.balance(now);
@@ -331,6 +335,7 @@ impl Filter {
 
     /// A message, with what it may say about GRPC bodies.
     fn on_message(&mut self, now: Instant, message: ReplyMessage) {
+        self.link.calls.heard();
         let profile = self.config.options().profile;
         if !profile.reads_grpc_controls() {
             return self.on_reply(now, Reply::read(message, profile));

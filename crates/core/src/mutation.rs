@@ -52,6 +52,8 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Outcome {
     /// Refused operations, the failed one included.
     pub(crate) rejected: u64,
+    /// An operation was carried out.
+    pub(crate) applied: bool,
     pub(crate) result: Result<(), Violation>,
 }
 
@@ -61,12 +63,13 @@ impl Mutation {
     /// Differs from Envoy where that would write what HTTP does not allow: an empty name cannot be set, and a
     /// pseudo header that the map's kind does not know is accepted but not added.
     pub(crate) fn apply(self, headers: &mut Headers, scope: Scope<'_>) -> Outcome {
-        let mut ignored = 0;
-        let result = self.run(headers, scope, &mut ignored);
-        Outcome { rejected: ignored + u64::from(result.is_err()), result }
+        let mut outcome = Outcome { rejected: 0, applied: false, result: Ok(()) };
+        outcome.result = self.run(headers, scope, &mut outcome);
+        outcome.rejected += u64::from(outcome.result.is_err());
+        outcome
     }
 
-    fn run(self, headers: &mut Headers, scope: Scope<'_>, ignored: &mut u64) -> Result<(), Violation> {
+    fn run(self, headers: &mut Headers, scope: Scope<'_>, outcome: &mut Outcome) -> Result<(), Violation> {
         let (options, checker) = (scope.config.options(), scope.config.checker());
         let profile = options.profile;
         if self.remove.len() > options.max_headers || self.set.len() > options.max_headers {
@@ -82,10 +85,11 @@ impl Mutation {
             };
             if checker.permits(&name, Operation::Remove, scope.replacing) {
                 headers.remove(name.as_str());
+                outcome.applied = true;
             } else if checker.disallow_is_error {
                 return Err(Violation::RemoveRefused);
             } else {
-                *ignored += 1;
+                outcome.rejected += 1;
             }
         }
         for SetHeader { name, value, how } in self.set.into_iter().flatten() {
@@ -107,13 +111,14 @@ impl Mutation {
                 if checker.disallow_is_error {
                     return Err(Violation::SetRefused);
                 }
-                *ignored += 1;
+                outcome.rejected += 1;
                 continue;
             }
             let name = if host { Name::from_static(":authority") } else { name };
             if name.is_pseudo() && !scope.part.knows(name.as_str()) {
                 continue;
             }
+            outcome.applied = true;
             match how {
                 How::Append => headers.append(name, value),
                 How::AddIfAbsent if headers.contains(name.as_str()) => {}
@@ -183,7 +188,7 @@ mod tests {
     fn run(config: &Config, mutation: Mutation) -> (String, u64, Result<(), Violation>) {
         let scope = Scope { config, part: Part::RequestHeaders, drop_length: false, replacing: false };
         let mut headers = base();
-        let Outcome { rejected, result } = mutation.apply(&mut headers, scope);
+        let Outcome { rejected, result, .. } = mutation.apply(&mut headers, scope);
         let before = base();
         let gone = before.iter().filter(|entry| !headers.iter().any(|e| e == *entry)).map(|e| ('-', e));
         let new = headers.iter().filter(|entry| !before.iter().any(|e| e == *entry)).map(|e| ('+', e));
@@ -293,7 +298,7 @@ mod tests {
         let scope = Scope { config: &config, part: Part::RequestHeaders, drop_length: true, replacing: false };
         let mut headers = base();
         let outcome = set(&[(b"Content-Length", b"9", false)]).apply(&mut headers, scope);
-        assert_eq!(outcome, Outcome { rejected: 0, result: Ok(()) });
+        assert_eq!(outcome, Outcome { rejected: 0, applied: false, result: Ok(()) });
         assert_eq!(headers, base());
     }
 

@@ -20,6 +20,7 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
 use crate::Attribute;
+use crate::filter::CallKind;
 use crate::mode::ModeOverride;
 use crate::mutation::{Mutation, SetHeader};
 use crate::profile::{How, Misplaced};
@@ -343,6 +344,17 @@ pub(crate) fn direction(message: &Message) -> Option<Direction> {
         Request::RequestHeaders(_) | Request::RequestBody(_) | Request::RequestTrailers(_) => Direction::Request,
         Request::ResponseHeaders(_) | Request::ResponseBody(_) | Request::ResponseTrailers(_) => Direction::Response,
     })
+}
+
+/// The call that a message is. A body message without body is owed none.
+pub(crate) fn call_kind(message: &Message) -> Option<(Direction, CallKind)> {
+    let kind = match message.request.as_ref()? {
+        Request::RequestHeaders(_) | Request::ResponseHeaders(_) => CallKind::Headers,
+        Request::RequestBody(_) | Request::ResponseBody(_) if has_body(message) => CallKind::Body,
+        Request::RequestBody(_) | Request::ResponseBody(_) => return None,
+        Request::RequestTrailers(_) | Request::ResponseTrailers(_) => CallKind::Trailers,
+    };
+    Some((direction(message)?, kind))
 }
 
 /// Tells attributes with a message, under Envoy's key.

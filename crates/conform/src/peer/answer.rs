@@ -11,6 +11,12 @@ use super::values::{struct_text, structure, typed, value_text};
 use crate::scenario::{Fields, Immediate, Kind, Millis, Mutation, Payload, SetHeader, Step, StreamedPart};
 use crate::transcript::{HeaderList, Message, text};
 
+/// The length of a message on a gRPC stream, with its prefix.
+#[must_use]
+pub fn framed_len(message: &impl pb::prost::Message) -> usize {
+    5 + message.encoded_len()
+}
+
 /// The message a step sends in answer to one of kind `to`.
 ///
 /// # Errors

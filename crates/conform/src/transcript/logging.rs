@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use extproc_core::LoggingInfo;
+use extproc_core::logging::{BodyCalls, Call};
+
 /// What the filter tells an access log, in both forms that Envoy has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logging {
@@ -12,6 +15,38 @@ pub struct Logging {
 }
 
 impl Logging {
+    /// What our own filter tells.
+    #[must_use]
+    pub fn of(info: &LoggingInfo) -> Self {
+        let mut fields = Vec::new();
+        let mut put = |name: String, value: String| fields.push((name, value));
+        for (direction, of) in [("request", &info.request), ("response", &info.response)] {
+            let calls = [("header", of.headers), ("trailer", of.trailers)];
+            for (part, Call { latency, status }) in calls.into_iter().filter_map(|(part, call)| Some((part, call?))) {
+                put(format!("{direction}_{part}_latency_us"), latency.as_micros().to_string());
+                put(format!("{direction}_{part}_call_status"), status.to_string());
+            }
+            if let Some(BodyCalls { count, total_latency, max_latency, last_status }) = of.body {
+                put(format!("{direction}_body_call_count"), count.to_string());
+                put(format!("{direction}_body_total_latency_us"), total_latency.as_micros().to_string());
+                put(format!("{direction}_body_max_latency_us"), max_latency.as_micros().to_string());
+                put(format!("{direction}_body_last_call_status"), last_status.to_string());
+            }
+            for (part, effect) in
+                [("header", of.headers_effect), ("body", of.body_effect), ("trailer", of.trailers_effect)]
+            {
+                put(format!("{direction}_{part}_processing_effect"), (effect as u8).to_string());
+            }
+        }
+        put("bytes_sent".to_owned(), info.bytes_sent.to_string());
+        put("bytes_received".to_owned(), info.bytes_received.to_string());
+        put("failed_open".to_owned(), info.failed_open.to_string());
+        put("received_immediate_response".to_owned(), info.received_immediate_response.to_string());
+        put("grpc_status_before_first_call".to_owned(), info.grpc_status_before_first_call.to_string());
+        put("destination".to_owned(), info.destination.as_deref().unwrap_or_default().to_owned());
+        Self::normalised(&info.to_string(), fields)
+    }
+
     /// With `n` in place of measured times and of numbers of bytes that are not zero, and one name for every destination.
     #[must_use]
     pub fn normalised(text: &str, fields: impl IntoIterator<Item = (String, String)>) -> Self {

@@ -41,7 +41,7 @@ pub(super) fn mutated(
     let mut mutation = wire::mutation(mutation, Profile::Grpc);
     let refused = settle(&mut mutation)?;
     let scope = Scope { config: config.rules(), part, drop_length: false, replacing: false };
-    let Outcome { rejected, result } = mutation.apply(&mut headers, scope);
+    let Outcome { rejected, result, .. } = mutation.apply(&mut headers, scope);
     result.map(|()| (headers, refused + rejected))
 }
 

@@ -78,11 +78,13 @@ impl Filter {
             }
             Cause::Timeout => {
                 stats.message_timeouts += 1;
+                self.link.calls.ended(now, 4);
                 // Never `status_on_error`.
                 (may_open, 504, "ext_proc_error_per-message_timeout_exceeded".to_owned())
             }
             Cause::Violation(violation) => {
                 stats.spurious_msgs_received += u64::from(violation.is_spurious());
+                self.link.calls.refused(now, *violation);
                 (
                     may_open && (violation.is_spurious() || profile.opens_on_bad_content()),
                     profile.error_status(options.status_on_error),
@@ -91,6 +93,7 @@ impl Filter {
             }
             Cause::Grpc(GrpcStatus { code, message }) => {
                 stats.streams_failed += 1;
+                self.link.calls.failed(now, *code, self.link.taken > 0);
                 // Envoy counts the end of the stream twice when it fails open.
                 stats.server_half_closed += if may_open { 2 } else { 1 };
                 let details = format!("ext_proc_error_gRPC_error_{code}{{{message}}}");
@@ -109,6 +112,7 @@ impl Filter {
         }
         if opens {
             self.link.stats.failure_mode_allowed += 1;
+            self.link.calls.info.failed_open = true;
             self.go_on_without();
         } else {
             self.link.stats.immediate_responses_sent += 1;
@@ -181,9 +185,11 @@ impl Filter {
         let scope = Scope { config: &self.config, part: Part::ResponseHeaders, drop_length: false, replacing: false };
         let mut cx = Cx { now, config: &self.config, link: &mut self.link };
         // A bad operation ends the mutation, not the reply; what was applied before it stays.
-        let _partial = cx.mutate(&mut headers, mutation, scope);
+        let _partial = cx.mutate(None, &mut headers, mutation, scope);
         self.link.stats.stream_msgs_received += 1;
         self.link.stats.immediate_responses_sent += 1;
+        self.link.calls.ended(now, 0);
+        self.link.calls.info.received_immediate_response = true;
         self.link.unsend();
         self.close(now);
         let kind = self.kind.unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::calls::{CallKind, Calls};
 use super::grpc::{Message as GrpcMessage, Windows};
 use super::timers::Timers;
 use super::{Effect, EndStream, Outgoing, Timer};
@@ -57,6 +58,7 @@ pub(super) struct Link {
     pub(super) effects: VecDeque<Effect>,
     pub(super) timers: Timers,
     pub(super) stats: Stats,
+    pub(super) calls: Calls,
 }
 
 /// A [`Link`] at one moment.
@@ -226,6 +228,7 @@ impl Cx<'_> {
                 link.stream = Stream::Open;
                 link.stats.streams_started += 1;
                 link.effects.push_back(Effect::OpenStream);
+                link.calls.opened();
                 if !options.observability_mode {
                     wire::set_protocol_config(&mut message, options);
                     link.windows = self.config.windows();
@@ -241,6 +244,9 @@ impl Cx<'_> {
         }
         if let Some(direction) = wire::direction(&message) {
             wire::set_attributes(&mut message, link.attributes.take(direction));
+        }
+        if !options.observability_mode {
+            link.calls.sent(self.now, &message);
         }
         link.body_sent |= wire::has_body(&message) && !options.observability_mode;
         if let Some(increments) = link.windows.as_mut().and_then(Windows::grant) {
@@ -258,13 +264,16 @@ impl Cx<'_> {
     }
 
     /// A response came that its direction was waiting for.
-    pub(super) fn accept(&mut self, direction: Direction) {
+    pub(super) fn accept(&mut self, direction: Direction, kind: CallKind) {
         self.link.stats.stream_msgs_received += 1;
+        self.link.calls.answered(self.now, direction, kind);
         self.link.timers.stop(direction);
     }
 
+    /// `of`: the part of the exchange that is changed; none, if the map is one of the processor's own.
     pub(super) fn mutate(
         &mut self,
+        of: Option<(Direction, CallKind)>,
         headers: &mut Headers,
         mutation: Option<Mutation>,
         scope: Scope<'_>,
@@ -276,6 +285,9 @@ impl Cx<'_> {
         let before = self.config.options().profile.opens_on_bad_content().then(|| headers.clone());
         let outcome = mutation.apply(headers, scope);
         self.link.stats.rejected_header_mutations += outcome.rejected;
+        if let Some((direction, kind)) = of {
+            self.link.calls.mutated(direction, kind, &outcome);
+        }
         if let (Err(_), Some(before)) = (outcome.result, before) {
             *headers = before;
         }

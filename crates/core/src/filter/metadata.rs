@@ -46,6 +46,7 @@ impl Filter {
     /// The processor sent more metadata than an exchange may have.
     pub(crate) fn refuse_metadata(&mut self, now: Instant) {
         self.link.stats.stream_msgs_received += 1;
+        self.link.calls.heard();
         self.fail(now, Violation::MetadataTooLarge.into());
         self.balance(now);
     }

@@ -84,6 +84,7 @@ impl Filter {
         };
         self.link.stats.stream_msgs_received += 1;
         self.link.timers.stop(Direction::Request);
+        self.link.calls.replied(now);
         if !heard {
             self.reply = StreamedReply::Unheard;
             self.end_reply_if(now, end);
@@ -164,7 +165,7 @@ impl Filter {
 
     fn mutate_reply(&mut self, now: Instant, map: &mut Headers, by: Mutation, part: Part) -> Result<(), Violation> {
         let scope = Scope { config: &self.config, part, drop_length: false, replacing: false };
-        Cx { now, config: &self.config, link: &mut self.link }.mutate(map, Some(by), scope)
+        Cx { now, config: &self.config, link: &mut self.link }.mutate(None, map, Some(by), scope)
     }
 
     /// What body may follow. A `content-length` that it cannot keep is refused, where Envoy sends a message that is cut

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use extproc_core::chain::{Effect, FilterChain, Peer};
 use extproc_core::filter::{Forward, GrpcStatus, HttpEvent, Outgoing, StreamEvent};
 use extproc_core::headers::{Headers, Name, Value};
-use extproc_core::{Config, Direction, DynamicMetadata, LocalReply, Options, Stats};
+use extproc_core::{Config, Direction, DynamicMetadata, LocalReply, LoggingInfo, Options, Stats};
 use extproc_proto::processing_request::Request as Wire;
 use extproc_proto::{ProcessingRequest, ProcessingResponse};
 
@@ -57,6 +57,7 @@ pub(crate) struct Outcome {
     pub(crate) messages: Vec<Vec<String>>,
     pub(crate) wire: Vec<Vec<ProcessingRequest>>,
     pub(crate) stats: Vec<Stats>,
+    pub(crate) logging: Vec<LoggingInfo>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) details: String,
     pub(crate) metadata: DynamicMetadata,
@@ -188,6 +189,7 @@ impl Run {
         }
         self.out.metadata = self.chain.metadata().clone();
         self.out.details = self.chain.details().unwrap_or_default().to_owned();
+        self.out.logging = (0..self.chain.len()).map(|filter| self.chain.logging(filter).clone()).collect();
         self.out.stats = (0..self.chain.len()).map(|filter| *self.chain.stats(filter)).collect();
         for (stats, wire) in self.out.stats.iter().zip(&self.out.wire) {
             check_counters(stats, wire.len() as u64);

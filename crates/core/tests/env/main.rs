@@ -16,6 +16,7 @@ mod exchange;
 mod forward_rules;
 mod grpc;
 mod immediate;
+mod logging;
 mod metadata;
 mod mode_override;
 mod mutations;

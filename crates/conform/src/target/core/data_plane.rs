@@ -7,21 +7,24 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use bytes::Bytes;
 use extproc_core::chain::{Effect, Peer};
-use extproc_core::filter::{Forward, HttpEvent};
+use extproc_core::filter::{Forward, HttpEvent, Outgoing, StreamEvent};
 use extproc_core::{Direction, FilterChain, Headers, LocalReply, RequestKind, Stats};
 
 use super::facts;
 use super::processor::Scripted as Processor;
 use super::upstream::{Scripted as Upstream, Taken, list};
 use super::{Agenda, Happening};
-use crate::peer::values;
+use crate::peer::{answer, values};
 use crate::scenario::{Processor as Script, Scenario};
 use crate::target::options::Filter;
-use crate::transcript::{End, HeaderList, Reply, Transcript};
+use crate::transcript::{End, HeaderList, Logging, Reply, Transcript};
 
 /// Envoy's text for an upstream that refuses connections.
 const REFUSED: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+
+/// A frame of HTTP/2 without content: what a stream takes that is only opened, but for its headers.
+const FRAME: u64 = 9;
 
 /// A chain, its sinks and its sources.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ impl<'a> DataPlane<'a> {
         let reachable = filter.as_ref().is_some_and(|it| it.reachable);
         let script = if reachable { &scenario.processor } else { &Script::Unreachable };
         facts::of_request(&mut chain);
+        chain.set_destination(0, "scenario".into());
         if !scenario.metadata.is_empty() {
             chain.merge_metadata(values::metadata(&scenario.metadata));
         }
@@ -131,7 +135,12 @@ impl<'a> DataPlane<'a> {
                 self.respond(at, 504, "upstream request timeout", "response_timeout");
             }
             Some(Happening::UpstreamCut) => self.chain.handle_reset(at, Peer::Upstream),
-            Some(Happening::Stream(event)) => self.chain.handle_stream(at, 0, event),
+            Some(Happening::Stream(event)) => {
+                if let StreamEvent::Reply(message) = &event {
+                    self.chain.count_bytes(0, 0, FRAME + answer::framed_len(&**message) as u64);
+                }
+                self.chain.handle_stream(at, 0, event);
+            }
             // The client has what it wanted.
             Some(Happening::GiveUp) if self.is_over() => {}
             Some(Happening::GiveUp) => {
@@ -153,6 +162,9 @@ impl<'a> DataPlane<'a> {
                 moved = true;
             }
             while let Some(sent) = self.chain.poll_send(0) {
+                if let (Outgoing::Message(message), true) = (&sent, self.processor.is_reachable()) {
+                    self.chain.count_bytes(0, FRAME + answer::framed_len(&**message) as u64, 0);
+                }
                 self.processor.take(now, sent, &mut self.agenda)?;
                 moved = true;
             }
@@ -179,7 +191,7 @@ impl<'a> DataPlane<'a> {
             counters: counters.map(|(name, value)| ((*name).to_owned(), value)).collect(),
             details: self.chain.details().map(str::to_owned),
             stream: scenario.watch.and_then(|_| self.processor.stream_end(self.ended())),
-            logging: None,
+            logging: scenario.logging.then(|| Logging::of(self.chain.logging(0))),
             processor: self.processor.into_messages(),
             upstream: self.upstream.into_received(),
             client: self.client,
@@ -208,7 +220,11 @@ impl<'a> DataPlane<'a> {
 
     fn obey(&mut self, effect: Effect, now: Duration) {
         match effect {
-            Effect::OpenStream(_) => self.processor.open(now, &mut self.agenda),
+            Effect::OpenStream(_) => {
+                if self.processor.open(now, &mut self.agenda) {
+                    self.chain.count_bytes(0, FRAME, FRAME);
+                }
+            }
             Effect::ResetStream(_) => {
                 self.agenda.drop_stream();
                 self.processor.reset(now);

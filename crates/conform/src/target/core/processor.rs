@@ -43,18 +43,23 @@ impl Scripted {
         }
     }
 
-    /// The filter opens the stream.
-    pub(super) fn open(&mut self, now: Duration, agenda: &mut Agenda) {
+    pub(super) const fn is_reachable(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// The filter opens the stream; whether the processor takes it.
+    pub(super) fn open(&mut self, now: Duration, agenda: &mut Agenda) -> bool {
         // There is but one stream: nothing here opens it again.
         let refused = match &self.script {
             None => GrpcStatus { code: 14, message: "connection refused".to_owned() },
             Some(script) => match script.refuse.first() {
                 Some(failure) => GrpcStatus { code: failure.code, message: failure.message.clone() },
-                None => return,
+                None => return true,
             },
         };
         self.ended = Some(now);
         agenda.plan(now, Happening::Stream(StreamEvent::Closed(Err(refused))));
+        false
     }
 
     /// The filter sends something.

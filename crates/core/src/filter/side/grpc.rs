@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::reply::Last;
 use super::{Phase, Side};
 use crate::filter::EndStream;
+use crate::filter::calls::CallKind;
 use crate::filter::fail::Cause;
 use crate::filter::grpc::{Message, Messages};
 use crate::filter::held::Held;
@@ -116,7 +117,7 @@ impl Side {
             if !messages.draining || !body.is_empty() {
                 return Err(Violation::UnexpectedDrainComplete.into());
             }
-            cx.accept(self.direction);
+            cx.accept(self.direction, CallKind::Body);
             self.leave_messages(cx);
             return Ok(true);
         }
@@ -134,7 +135,8 @@ impl Side {
         if !cx.link.received(self.direction, body.len()) && cx.config.options().profile == Profile::Strict {
             return Err(Violation::WindowExceeded.into());
         }
-        cx.accept(self.direction);
+        cx.accept(self.direction, CallKind::Body);
+        cx.link.calls.changed_body(self.direction);
         messages.release_replay();
         let trailers = if end { messages.trailers.take() } else { None };
         let last_part = end && trailers.is_none();
@@ -168,9 +170,9 @@ impl Side {
         if !messages.trailers_sent {
             return Err(Violation::UnexpectedTrailers.into());
         }
-        cx.accept(self.direction);
+        cx.accept(self.direction, CallKind::Trailers);
         if let Some(trailers) = &mut messages.trailers {
-            cx.mutate(trailers, mutation, scope)?;
+            cx.mutate(Some((self.direction, CallKind::Trailers)), trailers, mutation, scope)?;
         }
         if let Some(trailers) = messages.trailers.take() {
             self.out.trailers(trailers);

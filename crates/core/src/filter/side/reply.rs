@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Duplex, Phase, Side, Unanswered};
+use crate::filter::calls::CallKind;
 use crate::filter::fail::Cause;
 use crate::filter::held::{CONTENT_LENGTH, Chunks, Held, Partial};
 use crate::filter::link::Cx;
@@ -26,7 +27,7 @@ impl Side {
         match &mut self.phase {
             Phase::GrpcHeaders(..) if reply.replace => Err(Violation::UnexpectedReplace.into()),
             Phase::Headers(held) | Phase::Early(held, _) | Phase::GrpcHeaders(held, _) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Headers);
                 let duplex = self.mode.body == BodyMode::FullDuplexStreamed;
                 let original = !matches!(reply.body, BodyChange::Replace(_));
                 if reply.replace && original && duplex && held.has_data && self.replay.lost().is_some() {
@@ -37,7 +38,7 @@ impl Side {
                     held.remember_length();
                 }
                 if let Some(headers) = &mut held.headers {
-                    cx.mutate(headers, reply.mutation, scope)?;
+                    cx.mutate(Some((self.direction, CallKind::Headers)), headers, reply.mutation, scope)?;
                 }
                 let no_body = bodiless && !held.has_data && self.mode.body != BodyMode::Grpc;
                 let unsent = self.mode.body == BodyMode::None && !self.mode.whole_if_there;
@@ -55,6 +56,9 @@ impl Side {
                 };
                 if reply.replace {
                     held.absorb(chunks);
+                    if !original {
+                        cx.link.calls.changed_body(self.direction);
+                    }
                     self.replay.take().into_iter().for_each(|piece| held.push(piece));
                     self.replace(held, reply.body);
                 } else if chunks.len() > 0 {
@@ -78,17 +82,17 @@ impl Side {
                 Ok(true)
             }
             Phase::Cut(Unanswered::Duplex) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Headers);
                 Ok(true)
             }
             Phase::Cut(Unanswered::Early(bodies)) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Headers);
                 let bodies = *bodies;
                 self.phase = Phase::Cut(Unanswered::Bodies(bodies));
                 Ok(false)
             }
             Phase::Cut(unanswered @ Unanswered::Headers) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Headers);
                 *unanswered = Unanswered::Nothing;
                 Ok(true)
             }
@@ -128,7 +132,7 @@ impl Side {
             Phase::Duplex(_) => self.on_duplex_reply(cx, reply.body),
             Phase::Grpc(_) => self.on_message_reply(cx, reply),
             Phase::Cut(Unanswered::Duplex) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Body);
                 Ok(true)
             }
             Phase::Chunks(chunks) => {
@@ -136,12 +140,15 @@ impl Side {
                     debug_assert!(false, "a chunk is in flight in this phase");
                     return Err(Violation::UnexpectedBody.into());
                 };
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Body);
                 if self.direction == Direction::Request {
                     cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, false);
                 }
                 let data = match reply.body {
-                    BodyChange::Replace(data) => data,
+                    BodyChange::Replace(data) => {
+                        cx.link.calls.changed_body(self.direction);
+                        data
+                    }
                     BodyChange::Keep | BodyChange::Streamed(..) => data,
                 };
                 self.out.data(data, end);
@@ -156,7 +163,7 @@ impl Side {
                 Ok(end)
             }
             Phase::Cut(unanswered @ Unanswered::Bodies(_)) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Body);
                 *unanswered = match *unanswered {
                     Unanswered::Bodies(left) if left > 1 => Unanswered::Bodies(left - 1),
                     Unanswered::Bodies(_)
@@ -195,18 +202,18 @@ impl Side {
         match &mut self.phase {
             Phase::Grpc(_) => self.on_trailers_reply_behind_messages(cx, mutation),
             Phase::Trailers(held) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Trailers);
                 if let Some(trailers) = &mut held.trailers {
-                    cx.mutate(trailers, mutation, scope)?;
+                    cx.mutate(Some((self.direction, CallKind::Trailers)), trailers, mutation, scope)?;
                 }
                 let held = std::mem::take(held);
                 self.release(held);
                 Ok(true)
             }
             Phase::Duplex(duplex) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Trailers);
                 if let Some(trailers) = &mut duplex.trailers {
-                    cx.mutate(trailers, mutation, scope)?;
+                    cx.mutate(Some((self.direction, CallKind::Trailers)), trailers, mutation, scope)?;
                 }
                 match duplex.trailers.take() {
                     Some(trailers) => self.out.trailers(trailers),
@@ -218,15 +225,15 @@ impl Side {
             }
             // It answers trailers that went on when the processor ended the body.
             Phase::Done | Phase::Discard if self.mode.body == BodyMode::FullDuplexStreamed => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Trailers);
                 Ok(true)
             }
             Phase::Cut(Unanswered::Duplex) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Trailers);
                 Ok(true)
             }
             Phase::Cut(unanswered @ Unanswered::Trailers) => {
-                cx.accept(self.direction);
+                cx.accept(self.direction, CallKind::Trailers);
                 *unanswered = Unanswered::Nothing;
                 Ok(true)
             }
@@ -257,7 +264,7 @@ impl Side {
             debug_assert!(false, "only called in this phase");
             return Err(Violation::UnexpectedBody.into());
         };
-        cx.accept(self.direction);
+        cx.accept(self.direction, CallKind::Body);
         if self.direction == Direction::Request {
             cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, held.headers.is_some());
         }
@@ -266,7 +273,7 @@ impl Side {
         let before = profile.opens_on_bad_content().then(|| held.headers.clone());
         // Headers that went on before the body cannot be changed any more; Envoy ignores the mutation as well.
         if let Some(headers) = &mut held.headers {
-            cx.mutate(headers, reply.mutation, scope)?;
+            cx.mutate(Some((self.direction, CallKind::Headers)), headers, reply.mutation, scope)?;
         }
         let body = match reply.body {
             BodyChange::Replace(body) => {
@@ -300,6 +307,7 @@ impl Side {
         }
         if let Some(body) = body {
             held.replace_body(body);
+            cx.link.calls.changed_body(self.direction);
         }
         held.forget_length();
         // Envoy keeps the stream after a BUFFERED body, until the exchange ends.
@@ -316,16 +324,17 @@ impl Side {
             debug_assert!(false, "only called in this phase");
             return Err(Violation::UnexpectedBody.into());
         };
-        cx.accept(self.direction);
+        cx.accept(self.direction, CallKind::Body);
         if self.direction == Direction::Request {
             cx.choose_route(reply.mutation.is_some(), reply.clear_route_cache, partial.first.headers.is_some());
         }
         if let Some(headers) = &mut partial.first.headers {
-            cx.mutate(headers, reply.mutation, scope)?;
+            cx.mutate(Some((self.direction, CallKind::Headers)), headers, reply.mutation, scope)?;
         }
         match (reply.body, cx.config.options().profile.streamed_for_whole()) {
             (BodyChange::Replace(body), _) | (BodyChange::Streamed(body, _), Misplaced::Honoured) => {
                 partial.first.replace_body(body);
+                cx.link.calls.changed_body(self.direction);
             }
             (BodyChange::Streamed(..), Misplaced::Ignored | Misplaced::Refused) | (BodyChange::Keep, _) => {}
         }
@@ -359,7 +368,8 @@ impl Side {
                 return Err(Violation::PlainInDuplex.into());
             }
         };
-        cx.accept(self.direction);
+        cx.accept(self.direction, CallKind::Body);
+        cx.link.calls.changed_body(self.direction);
         if end || !data.is_empty() {
             self.replay.release();
         }
