@@ -176,7 +176,7 @@ fn processor(spec: &ProcessorSpec) -> Processor {
         Address::Tcp(host, port) => extproc_tower::Endpoint::Tcp(host.clone(), *port),
         Address::Unix(path) => extproc_tower::Endpoint::Unix(path.clone()),
     });
-    Processor::new(endpoints, spec.connect_timeout)
+    Processor::new(endpoints, spec.connect_timeout).named(&spec.name)
 }
 
 fn chain(entries: &[ChainEntry], processors: &[Processor], telemetry: &Telemetry) -> Arc<[Filter]> {

@@ -27,6 +27,8 @@ pub struct Processor {
     inner: Arc<Inner>,
     /// What every call is given.
     metadata: Option<Arc<HeaderMap>>,
+    /// What logs call it.
+    name: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,17 @@ impl Processor {
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, connect_timeout: Duration) -> Self {
         let links = endpoints.into_iter().map(|it| Link::new(it, connect_timeout)).collect();
         let inner = Inner { links, next: AtomicUsize::new(0), alive: watch::Sender::new(()) };
-        Self { inner: Arc::new(inner), metadata: None }
+        Self { inner: Arc::new(inner), metadata: None, name: Arc::default() }
+    }
+
+    /// The same processor under a name for logs: the destination in [`LoggingInfo`](extproc_core::LoggingInfo). Default: empty.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Completes when the last clone is dropped.

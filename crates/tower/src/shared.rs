@@ -82,7 +82,10 @@ pub(crate) enum Part {
 
 impl Shared {
     pub(crate) fn new(filters: &[Filter]) -> Self {
-        let chain = FilterChain::new(filters.iter().map(|it| Arc::clone(&it.config)));
+        let mut chain = FilterChain::new(filters.iter().map(|it| Arc::clone(&it.config)));
+        for (index, filter) in filters.iter().enumerate() {
+            chain.set_destination(index, Arc::clone(filter.processor.name()));
+        }
         let published =
             filters.iter().map(|it| Published { counters: Arc::clone(&it.counters), stats: Stats::default() });
         let published = published.collect();

@@ -38,12 +38,30 @@ pub(super) fn conclude(shared: &Arc<Shared>, filters: &[Filter], sides: &mut Vec
     }
     // Most streams are done with this.
     sides::poll(sides, shared, |_| None, &mut Context::from_waker(Waker::noop()));
+    log(shared, filters);
     let open = sides.iter().position(|side| matches!(side, Side::Opening(..) | Side::Open(_)));
     if let Some(open) = open.filter(|_| shared.lock().chain.has_streams())
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
     {
         let gone = filters[open].processor.gone();
         runtime.spawn(linger(Arc::clone(shared), mem::take(sides), gone));
+    }
+}
+
+/// One line for each filter, when somebody reads it.
+fn log(shared: &Shared, filters: &[Filter]) {
+    if !tracing::enabled!(target: "extproc_tower::exchange", tracing::Level::DEBUG) {
+        return;
+    }
+    for (index, filter) in filters.iter().enumerate() {
+        let logging = shared.lock().chain.logging(index).clone();
+        tracing::debug!(
+            target: "extproc_tower::exchange",
+            filter = filter.config.options().name,
+            ext_proc = %logging,
+            failed_open = logging.failed_open,
+            immediate = logging.received_immediate_response,
+        );
     }
 }
 

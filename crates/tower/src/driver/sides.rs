@@ -66,10 +66,12 @@ pub(super) fn poll(
         }
         if let Side::Open(stream) = side {
             moved |= send(shared, index, stream, cx);
-            if !shared.lock().chain.takes_messages(index) {
-                continue;
+            let takes = shared.lock().chain.takes_messages(index);
+            let message = if takes { stream.poll_message(cx) } else { Poll::Pending };
+            if let Some([sent, received]) = stream.take_bytes() {
+                shared.lock().chain.count_bytes(index, sent, received);
             }
-            match stream.poll_message(cx) {
+            match message {
                 Poll::Ready(Ok(reply)) => {
                     let event = StreamEvent::Reply(reply);
                     shared.step(|chain| chain.handle_stream(now(), index, event));

@@ -38,6 +38,8 @@ pub(crate) struct SideStream {
     heard: u64,
     replay: Option<Replay>,
     refused: bool,
+    /// Bytes of messages with their prefixes, sent and received, since somebody asked.
+    bytes: [u64; 2],
 }
 
 /// What was sent on a stream that the processor has not answered yet.
@@ -82,6 +84,7 @@ impl SideStream {
             health: Arc::clone(&connection.health),
             replay: Some(Replay::default()),
             refused: false,
+            bytes: [0; 2],
         })
     }
 
@@ -121,12 +124,14 @@ impl SideStream {
         if let Some(replay) = &mut self.replay {
             replay.bytes.extend_from_slice(&frame);
         }
+        self.bytes[0] += frame.len() as u64;
         self.outbox = frame.freeze();
     }
 
     /// Sends what was sent on a stream that the processor refused. If it refuses this one too, that is final.
     pub(crate) fn resend(&mut self, replay: Replay) {
         self.replay = None;
+        self.bytes[0] += replay.bytes.len() as u64;
         self.outbox = replay.bytes.freeze();
         if replay.half_closed {
             self.half_close();
@@ -152,6 +157,11 @@ impl SideStream {
 
     pub(crate) const fn is_half_closed(&self) -> bool {
         self.half_closed
+    }
+
+    /// Bytes sent and received since the last call; `None` when there are none.
+    pub(crate) fn take_bytes(&mut self) -> Option<[u64; 2]> {
+        Some(mem::take(&mut self.bytes)).filter(|it| *it != [0; 2])
     }
 
     /// Gives the stream up. If nothing at all came over the connection meanwhile, it may be dead.
@@ -189,6 +199,7 @@ impl SideStream {
                         // An error means that the stream is over, which the next poll tells.
                         let _ = body.flow_control().release_capacity(data.len());
                         self.health.receive();
+                        self.bytes[1] += data.len() as u64;
                         self.inbox.put(data);
                     }
                     Some(Err(error)) => return self.end(Err(status_after_headers(&error))),

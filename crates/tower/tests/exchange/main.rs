@@ -11,5 +11,6 @@ mod bodies;
 mod connections;
 mod faults;
 mod headers;
+mod logging;
 mod observing;
 mod streamed_reply;
