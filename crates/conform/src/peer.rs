@@ -38,6 +38,9 @@ impl Peers {
             upstreams.push(UpstreamPeer::start(index + 1, &route.upstream).await?);
         }
         let processor = match &scenario.processor {
+            Processor::Script(script) if scenario.has_http_service() => {
+                Some(ProcessorPeer::start_http(script.clone()).await?)
+            }
             Processor::Script(script) => Some(ProcessorPeer::start(script.clone()).await?),
             Processor::Unreachable => Some(ProcessorPeer::unreachable()?),
             Processor::Unknown => None,

@@ -33,7 +33,8 @@ use serde::Deserialize;
 pub use expect::{Expect, ExpectClient, ExpectUpstream};
 pub use load::{Sources, load_dir, load_str};
 pub use script::{
-    Failure, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step, StreamedPart,
+    Failure, HttpAnswer, Immediate, Kind, Mutation, Processor, Script, ServerWindowUpdate, SetHeader, Step,
+    StreamedPart,
 };
 pub use text::{Fields, Millis, Payload};
 pub use variant::{Column, Profile, Protocols};
@@ -259,6 +260,12 @@ pub enum Messages {
 }
 
 impl Scenario {
+    /// Whether its processor is an HTTP service.
+    #[must_use]
+    pub fn has_http_service(&self) -> bool {
+        self.config.get("http_service").is_some()
+    }
+
     /// The upstream of a route, counted from 1; 0 is the last resort.
     #[must_use]
     pub fn upstream(&self, route: usize) -> &Upstream {

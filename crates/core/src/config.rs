@@ -56,6 +56,9 @@ pub struct Options {
     /// `ext_proc_graceful_grpc_close`. Without that flag (its default) it half-closes and resets in one go, and
     /// processors see either.
     pub remote_close_timeout: Duration,
+    /// The processor is an HTTP service that gets every message as a request of its own (Envoy `http_service`), so that
+    /// there is no stream to count and to end. It gets headers only. Default false.
+    pub http_service: bool,
     /// Treat an immediate response as a protocol error. Default false.
     pub disable_immediate_response: bool,
     /// Send STREAMED body while the headers wait for their answer; without effect on other modes. The answers come in
@@ -133,6 +136,7 @@ impl Default for Options {
             observability_mode: false,
             deferred_close_timeout: Duration::from_secs(5),
             remote_close_timeout: Duration::from_secs(1),
+            http_service: false,
             disable_immediate_response: false,
             send_body_without_waiting_for_header_response: false,
             allow_content_length_header: false,
@@ -207,6 +211,9 @@ pub enum ConfigError {
     /// A processor of a FULL_DUPLEX_STREAMED body must see the trailers, or it cannot know where the body ends.
     #[error("processing_mode: the {0:?} body is FULL_DUPLEX_STREAMED; its trailers must be sent as well")]
     DuplexWithoutTrailers(Direction),
+    /// An HTTP service gets headers only.
+    #[error("processing_mode: an `http_service` gets no body and no trailers of the {0:?}; only headers can be sent")]
+    HttpServiceBeyondHeaders(Direction),
     /// The end of a gRPC response is in its trailers (gRFC A93). Not in [`Profile::Envoy`], where GRPC is NONE.
     #[error("processing_mode: the response body is GRPC; response_trailer_mode must be SEND")]
     GrpcWithoutTrailers,
@@ -233,6 +240,9 @@ impl Config {
         }
         let mode = &options.processing_mode;
         for direction in Direction::BOTH {
+            if options.http_service && (mode.body(direction) != BodyMode::None || mode.trailers(direction)) {
+                return Err(ConfigError::HttpServiceBeyondHeaders(direction));
+            }
             if mode.body(direction) == BodyMode::FullDuplexStreamed && !mode.trailers(direction) {
                 return Err(ConfigError::DuplexWithoutTrailers(direction));
             }
@@ -361,6 +371,26 @@ mod tests {
                 }),
                 None
             );
+        }
+    }
+
+    #[test]
+    fn env_431_an_http_service_gets_headers_only() {
+        type Change = fn(&mut ProcessingMode);
+        let changes: [(Change, Option<Direction>); 5] = [
+            (|_| {}, None),
+            (|mode| mode.request_body = BodyMode::Buffered, Some(Direction::Request)),
+            (|mode| mode.response_body = BodyMode::Streamed, Some(Direction::Response)),
+            (|mode| mode.request_trailers = true, Some(Direction::Request)),
+            (|mode| mode.response_trailers = true, Some(Direction::Response)),
+        ];
+        for (change, refuses) in changes {
+            let error = refused(|o| {
+                o.http_service = true;
+                change(&mut o.processing_mode);
+            });
+            assert_eq!(error, refuses.map(ConfigError::HttpServiceBeyondHeaders));
+            assert_eq!(refused(|o| change(&mut o.processing_mode)), None, "gRPC");
         }
     }
 

@@ -196,6 +196,7 @@ impl Filter {
                     self.go_on_without();
                 }
             }
+            (Stream::Open, StreamEvent::Closed(Err(_))) if self.link.http_service => self.fail(now, Cause::Http),
             (Stream::Open, StreamEvent::Closed(Err(status))) => self.fail(now, Cause::Grpc(status)),
         }
         self.balance(now);

@@ -59,4 +59,6 @@ stats! {
     clear_route_cache_disabled,
     /// A local reply of this filter: an immediate response, or an error reply.
     immediate_responses_sent,
+    /// An `http_service` answered otherwise than with 200 and a response in JSON, or not at all.
+    http_not_ok_resp_received,
 }

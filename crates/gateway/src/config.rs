@@ -29,6 +29,7 @@ pub mod ext_proc;
 pub mod file;
 pub mod forward_rules;
 mod grpc_service;
+mod http_service;
 pub mod metadata;
 mod mutation_rules;
 mod per_route;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use extproc_core::DynamicMetadata;
+pub use extproc_tower::HttpService;
 
 use crate::route::RouteTable;
 
@@ -118,6 +119,8 @@ pub struct ChainEntry {
     pub processor: usize,
     /// What every call is given as gRPC metadata; names in lower case.
     pub initial_metadata: Vec<(String, String)>,
+    /// The processor is an HTTP service, which is asked so.
+    pub http_service: Option<HttpService>,
 }
 
 /// Limits on the duration of an exchange. `None`: no limit.

@@ -180,10 +180,16 @@ fn processor(spec: &ProcessorSpec) -> Processor {
 }
 
 fn chain(entries: &[ChainEntry], processors: &[Processor], telemetry: &Telemetry) -> Arc<[Filter]> {
-    let filter = |entry: &ChainEntry| Filter {
-        config: Arc::clone(&entry.config),
-        processor: processors[entry.processor].clone().with_metadata(metadata(&entry.initial_metadata)),
-        counters: telemetry.filter(&entry.name).map(Arc::clone).unwrap_or_default(),
+    let filter = |entry: &ChainEntry| {
+        let processor = processors[entry.processor].clone().with_metadata(metadata(&entry.initial_metadata));
+        Filter {
+            config: Arc::clone(&entry.config),
+            processor: match &entry.http_service {
+                Some(service) => processor.with_http_service(service.clone()),
+                None => processor,
+            },
+            counters: telemetry.filter(&entry.name).map(Arc::clone).unwrap_or_default(),
+        }
     };
     entries.iter().map(filter).collect()
 }

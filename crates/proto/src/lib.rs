@@ -7,7 +7,8 @@
 //!
 //! The modules mirror the protobuf packages; the messages of the service are re-exported at the root.
 //!
-//! With the feature `grpc` the service modules have the tonic clients and servers.
+//! With the feature `grpc` the service modules have the tonic clients and servers; with `json`, [`json`](crate::json)
+//! writes and reads the messages as JSON.
 
 #![allow(
     missing_docs,
@@ -89,6 +90,9 @@ pub use envoy::service::ext_proc::v3::*;
 pub use envoy::r#type::v3::HttpStatus;
 pub use prost;
 pub use prost_types;
+
+#[cfg(feature = "json")]
+pub mod json;
 
 /// The path of the one RPC: `/envoy.service.ext_proc.v3.ExternalProcessor/Process`.
 pub const PROCESS_PATH: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";

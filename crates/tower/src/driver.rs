@@ -31,6 +31,7 @@ use crate::body::BoxError;
 use crate::facts;
 use crate::headers;
 use crate::http::{ClusterMetadata, Filter, RecomputeRoute, Refusal};
+use crate::processor::Opened;
 use crate::request_body::RequestBody;
 use crate::shared::{Fate, Shared};
 
@@ -161,7 +162,7 @@ where
                 Side::Unopened | Side::Closed => true,
                 // Nothing that comes counts any more.
                 Side::Open(stream) => stream.is_half_closed(),
-                Side::Opening(..) => false,
+                Side::Opening(..) | Side::Http(_) => false,
             })
             && !state.chain.waits()
     }
@@ -219,8 +220,9 @@ where
         while let Some(effect) = this.shared.step(FilterChain::poll_effect) {
             moved = true;
             match effect {
-                Effect::OpenStream(filter) => match this.filters[filter].processor.open() {
-                    Ok(opening) => {
+                Effect::OpenStream(filter) => match this.filters[filter].processor.begin() {
+                    Ok(Opened::Calls(calls)) => this.sides[filter] = Side::Http(calls),
+                    Ok(Opened::Stream(opening)) => {
                         let first = this.shared.step(|chain| chain.poll_send(filter));
                         this.sides[filter] = Side::opening(opening, first);
                     }

@@ -41,6 +41,6 @@ pub use body::Cut;
 pub use facts::{Facts, UpstreamAddress};
 pub use http::{ExtProc, Filter, Refusal, process};
 pub use metrics::Counters;
-pub use processor::{Endpoint, Processor};
+pub use processor::{Endpoint, HttpService, Processor};
 pub use request_body::RequestBody;
 pub use response_body::ResponseBody;

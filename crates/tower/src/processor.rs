@@ -1,5 +1,6 @@
 //! Where a processor is, and the connections to it.
 
+mod http_service;
 mod link;
 mod stream;
 
@@ -13,6 +14,9 @@ use std::time::Duration;
 use extproc_core::filter::GrpcStatus;
 use http::HeaderMap;
 
+pub(crate) use http_service::Calls;
+pub use http_service::HttpService;
+use http_service::Pool;
 use link::{Connection, Link};
 pub(crate) use stream::{Replay, SideStream};
 use tokio::sync::watch;
@@ -29,11 +33,14 @@ pub struct Processor {
     metadata: Option<Arc<HeaderMap>>,
     /// What logs call it.
     name: Arc<str>,
+    /// It is an HTTP service.
+    http_service: Option<Arc<Pool>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     links: Vec<Link>,
+    connect_timeout: Duration,
     next: AtomicUsize,
     /// Dropped with the last clone, which ends what still goes on of exchanges that are over.
     alive: watch::Sender<()>,
@@ -46,6 +53,14 @@ pub enum Endpoint {
     Tcp(String, u16),
     /// Cleartext HTTP/2 over a unix socket.
     Unix(PathBuf),
+}
+
+/// How the messages of an exchange go to a processor.
+pub(crate) enum Opened {
+    /// As requests of their own.
+    Calls(Calls),
+    /// On a stream.
+    Stream(Opening),
 }
 
 /// A stream that is not open yet.
@@ -67,8 +82,8 @@ impl Processor {
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, connect_timeout: Duration) -> Self {
         let links = endpoints.into_iter().map(|it| Link::new(it, connect_timeout)).collect();
-        let inner = Inner { links, next: AtomicUsize::new(0), alive: watch::Sender::new(()) };
-        Self { inner: Arc::new(inner), metadata: None, name: Arc::default() }
+        let inner = Inner { links, connect_timeout, next: AtomicUsize::new(0), alive: watch::Sender::new(()) };
+        Self { inner: Arc::new(inner), metadata: None, http_service: None, name: Arc::default() }
     }
 
     /// The same processor under a name for logs: the destination in [`LoggingInfo`](extproc_core::LoggingInfo). Default: empty.
@@ -92,6 +107,29 @@ impl Processor {
     #[must_use]
     pub fn with_metadata(self, metadata: HeaderMap) -> Self {
         Self { metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)), ..self }
+    }
+
+    /// The same processor as an HTTP service (Envoy `http_service`): no gRPC stream, but a POST for each message, with the
+    /// messages as JSON. [`Options::http_service`](extproc_core::Options) must say so to the filter.
+    #[must_use]
+    pub fn with_http_service(self, service: HttpService) -> Self {
+        Self { http_service: Some(Arc::new(Pool::new(service))), ..self }
+    }
+
+    /// Begins an exchange, as [`open`](Self::open) does for a stream.
+    pub(crate) fn begin(&self) -> Result<Opened, GrpcStatus> {
+        match self.calls() {
+            Some(calls) => Ok(Opened::Calls(calls)),
+            None => self.open().map(Opened::Stream),
+        }
+    }
+
+    /// The messages of one exchange, if this is an HTTP service.
+    fn calls(&self) -> Option<Calls> {
+        let pool = self.http_service.as_ref()?;
+        let links = &self.inner.links;
+        let link = links.get(self.inner.next.fetch_add(1, Ordering::Relaxed).checked_rem(links.len())?)?;
+        Some(Calls::new(Arc::clone(pool), link.endpoint().clone(), self.inner.connect_timeout))
     }
 
     /// Begins to open a stream. Must run inside a tokio runtime.

@@ -1,5 +1,7 @@
 //! The scripted processor.
 
+mod http_service;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,6 +86,18 @@ impl ProcessorPeer {
             // It ends when the peer is dropped; whatever goes wrong before shows in the transcript.
             let _ = router.serve_with_incoming(incoming).await;
         });
+        Ok(Self { address, record, _reserved: None, serving: Some(serving) })
+    }
+
+    /// The same as an HTTP service.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start_http(script: Script) -> std::io::Result<Self> {
+        let record = Record::new();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(http_service::serve(listener, script, Arc::clone(&record)));
         Ok(Self { address, record, _reserved: None, serving: Some(serving) })
     }
 

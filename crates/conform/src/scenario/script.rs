@@ -198,6 +198,24 @@ pub struct Step {
     pub request_drain_requests: bool,
     /// `ProcessingResponse.server_window_update`.
     pub server_window_update: Option<ServerWindowUpdate>,
+    /// Of an HTTP service: answer with this instead.
+    pub http: Option<HttpAnswer>,
+}
+
+/// What an HTTP service answers other than a response in JSON.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpAnswer {
+    /// Default 200.
+    pub status: u16,
+    /// Default `{}`.
+    pub body: String,
+}
+
+impl Default for HttpAnswer {
+    fn default() -> Self {
+        Self { status: 200, body: "{}".to_owned() }
+    }
 }
 
 /// `ServerWindowUpdate`, under Envoy's names.
@@ -430,6 +448,7 @@ struct StepMap {
     request_drain: bool,
     request_drain_requests: bool,
     server_window_update: Option<ServerWindowUpdate>,
+    http: Option<HttpAnswer>,
 }
 
 impl From<StepMap> for Step {
@@ -459,6 +478,7 @@ impl From<StepMap> for Step {
             request_drain: map.request_drain,
             request_drain_requests: map.request_drain_requests,
             server_window_update: map.server_window_update,
+            http: map.http,
         }
     }
 }

@@ -95,7 +95,7 @@ fn timeouts(scenario: &Scenario) -> Timeouts {
 /// Whether the gateway loads a file with this configuration.
 fn loads(scenario: &Scenario) -> anyhow::Result<bool> {
     let mut entry = scenario.config.clone();
-    if entry.get("grpc_service").is_none() {
+    if entry.get("grpc_service").is_none() && entry.get("http_service").is_none() {
         entry["processor"] = options::PROCESSOR.into();
     }
     entry["name"] = ENTRY.into();
@@ -168,11 +168,12 @@ fn plan(
     };
     // Where nothing listens.
     plan.processors.push(processor(SocketAddr::from(([127, 0, 0, 1], 1))));
-    let entry = |Filter { config, reachable, initial_metadata }| ChainEntry {
+    let entry = |Filter { config, reachable, initial_metadata, http_service }| ChainEntry {
         name: ENTRY.to_owned(),
         config,
         processor: usize::from(!reachable),
         initial_metadata,
+        http_service,
     };
     let mut chain: Vec<_> = filter.map(entry).into_iter().collect();
     if let Some(earlier) = earlier {
@@ -184,6 +185,7 @@ fn plan(
                 config: earlier_config(scenario)?,
                 processor: 2,
                 initial_metadata: Vec::new(),
+                http_service: None,
             },
         );
     }

@@ -7,6 +7,7 @@ use extproc_core::Config;
 use extproc_core::overrides::{Overrides, Service};
 use extproc_gateway::config::ext_proc::{ExtProc, Level, PerRoute};
 use extproc_gateway::config::{Problems, ProcessorRef};
+use extproc_gateway::plan::HttpService;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub(super) struct Filter {
     /// Whether its processor is the scripted one; else nothing is there.
     pub(super) reachable: bool,
     pub(super) initial_metadata: Vec<(String, String)>,
+    /// What the processor is asked if it is an HTTP service.
+    pub(super) http_service: Option<HttpService>,
 }
 
 /// The filter with what more specific levels say; `None` when it is off.
@@ -30,7 +33,7 @@ pub(super) struct Filter {
 /// [`Failure::Unsupported`] when it asks for something that the core does not implement.
 pub(super) fn filter(scenario: &Scenario, name: &str) -> Result<Option<Filter>, Failure> {
     let mut written = scenario.config.clone();
-    if written.get("grpc_service").is_none() {
+    if written.get("grpc_service").is_none() && written.get("http_service").is_none() {
         written["grpc_service"] = json!({ "envoy_grpc": { "cluster_name": PROCESSOR } });
     }
     let block: ExtProc = read(&written).with_context(|| format!("the config of {}", scenario.id))?;
@@ -61,7 +64,7 @@ pub(super) fn filter(scenario: &Scenario, name: &str) -> Result<Option<Filter>, 
     let Service { target, initial_metadata } = service.context("no processor")?;
     let reachable = target.value == ProcessorRef::Name(PROCESSOR.to_owned());
     let config = Arc::new(Config::overridden(options, &overrides)?);
-    Ok(Some(Filter { config, reachable, initial_metadata }))
+    Ok(Some(Filter { config, reachable, initial_metadata, http_service: block.http_service() }))
 }
 
 /// The gateway's reader takes places from the YAML reader, so the JSON is read as the YAML that it is, too.

@@ -161,6 +161,7 @@ fn plan(processor: &Processor, upstream: &UpstreamPeer, options: Options) -> Pla
             config,
             processor: 0,
             initial_metadata: Vec::new(),
+            http_service: None,
         }]),
         ..Rule::default()
     };

@@ -25,7 +25,8 @@ pub enum HttpEvent {
 pub enum StreamEvent {
     /// A message of the processor.
     Reply(Box<ProcessingResponse>),
-    /// The stream is over: ended by the processor, failed, or could not be opened.
+    /// The stream is over: ended by the processor, failed, or could not be opened. Of an `http_service`: a message was not
+    /// answered with 200 and a response, whatever the status says.
     Closed(Result<(), GrpcStatus>),
 }
 

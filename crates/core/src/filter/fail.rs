@@ -24,6 +24,8 @@ pub(super) enum Cause {
     Timeout,
     /// The side stream failed.
     Grpc(GrpcStatus),
+    /// The HTTP service gave no response.
+    Http,
     /// A body that must be held as a whole is larger than the buffer.
     Overflow(Direction),
     /// The processor has ended the stream OK, and the profile takes that for a failure.
@@ -91,6 +93,10 @@ impl Filter {
                     violation.details().to_owned(),
                 )
             }
+            Cause::Http => {
+                stats.http_not_ok_resp_received += 1;
+                (may_open, profile.error_status(options.status_on_error), "ext_proc_error_HTTP_ERROR".to_owned())
+            }
             Cause::Grpc(GrpcStatus { code, message }) => {
                 stats.streams_failed += 1;
                 self.link.calls.failed(now, *code, self.link.taken > 0);
@@ -104,7 +110,7 @@ impl Filter {
             details = format!("{details}:_{why}");
         }
         match &cause {
-            Cause::Grpc(_) => self.link.lose(opens),
+            Cause::Grpc(_) | Cause::Http => self.link.lose(opens),
             Cause::EndedEarly | Cause::EndedUndrained | Cause::ReplyUnfinished => self.link.lose(true),
             Cause::Violation(_) | Cause::Timeout | Cause::Overflow(_) | Cause::Framing(..) | Cause::BodyLost => {
                 self.link.reset()
@@ -130,9 +136,12 @@ impl Filter {
         let helps = match cause {
             Cause::BodyLost => true,
             Cause::Violation(it) if !it.is_spurious() && !options.profile.opens_on_bad_content() => false,
-            Cause::Violation(_) | Cause::Timeout | Cause::Grpc(_) | Cause::EndedEarly | Cause::EndedUndrained => {
-                options.failure_mode_allow
-            }
+            Cause::Violation(_)
+            | Cause::Timeout
+            | Cause::Grpc(_)
+            | Cause::Http
+            | Cause::EndedEarly
+            | Cause::EndedUndrained => options.failure_mode_allow,
             Cause::Overflow(_) | Cause::Framing(..) | Cause::ReplyUnfinished => false,
         };
         if options.replay_buffer == 0 || !helps {

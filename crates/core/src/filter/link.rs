@@ -44,6 +44,8 @@ pub(super) struct Link {
     pub(super) outgoing: VecDeque<Outgoing>,
     /// By direction: body in `outgoing` that is held nowhere else.
     pub(super) unsent: [usize; 2],
+    /// There is no stream, but a request for each message: nothing to count, and no end to tell.
+    pub(super) http_service: bool,
     /// How many messages the stream has taken.
     pub(super) taken: u64,
     /// The processor was given body, of either direction, that is not here any more.
@@ -78,7 +80,7 @@ impl Link {
             Stream::Unopened => return self.end(),
             Stream::Closed => return self.timers.stop_all(),
         }
-        if remote_close_timeout.is_zero() {
+        if self.http_service || remote_close_timeout.is_zero() {
             return self.reset();
         }
         if !self.draining {
@@ -106,7 +108,7 @@ impl Link {
             Stream::Open | Stream::Deferred => {
                 self.unsend();
                 self.effects.push_back(Effect::ResetStream);
-                self.stats.streams_closed += 1;
+                self.stats.streams_closed += u64::from(!self.http_service);
                 self.end();
             }
             Stream::Unopened => self.end(),
@@ -131,7 +133,7 @@ impl Link {
     /// The stream is gone. Whether that counts as closed depends on why it went.
     pub(super) fn lose(&mut self, counts_as_closed: bool) {
         self.unsend();
-        self.stats.streams_closed += u64::from(counts_as_closed);
+        self.stats.streams_closed += u64::from(counts_as_closed && !self.http_service);
         self.end();
     }
 
@@ -226,7 +228,8 @@ impl Cx<'_> {
         match link.stream {
             Stream::Unopened => {
                 link.stream = Stream::Open;
-                link.stats.streams_started += 1;
+                link.http_service = options.http_service;
+                link.stats.streams_started += u64::from(!options.http_service);
                 link.effects.push_back(Effect::OpenStream);
                 link.calls.opened();
                 if !options.observability_mode {

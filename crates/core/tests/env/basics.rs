@@ -27,7 +27,23 @@ fn acks_then(kind: &'static str, ms: u64, then: Vec<StreamEvent>) -> Processor {
     })
 }
 
+/// What an HTTP service gives for an answer other than 200 with a response.
+fn http_error() -> StreamEvent {
+    StreamEvent::Closed(Err(GrpcStatus { code: 14, message: "status 500".to_owned() }))
+}
+
 rows! {
+    env_421_ok: with(|o| o.http_service = true) => "D 200 hello | U  | > qh! sh | 0/2/2/0";
+    env_421: with(|o| o.http_service = true).to(says("qh", http_error())) => "D 500 | U - | > qh! | 0/1/0/0 imm1 nok1";
+    env_422: mode("FMA").options(|o| o.http_service = true).to(says("qh", http_error()))
+        => "D 200 hello | U  | > qh! | 0/1/0/0 nok1 fma1";
+    env_421_response: with(|o| o.http_service = true).to(says("sh", http_error()))
+        => "D 500 | U  | > qh! sh | 0/2/1/0 imm1 nok1";
+    env_424: with(|o| o.http_service = true).to(at("qh", |_| Vec::new())) => "D 504 | U - | > qh! | 0/1/0/0 tmo1 imm1";
+    env_060_http: with(|o| o.http_service = true).to(says("qh", immediate(403, "", None)))
+        => "D 403 | U - | > qh! | 0/1/1/0 imm1";
+    env_003_http: with(|o| o.http_service = true).to(says("qh", plain("sh")))
+        => "D 500 | U - | > qh! | 0/1/0/0 spur1 imm1";
     env_001: with(|_| ()) => "D 200 hello | U  | > qh! sh | 1/2/2/1";
     env_002: mode("rh K sh K") => "D 200 hello | U  | >  | 0/0/0/0";
     env_003: with(|_| ()).to(says("qh", plain("sh"))) => "D 500 | U - | > qh! | 1/1/0/1 spur1 imm1";
@@ -98,6 +114,12 @@ fn env_003_006_010_details() {
     ] {
         assert_eq!(with(|_| ()).to(says("qh", event)).run().details, details);
     }
+}
+
+#[test]
+fn env_421_details() {
+    let outcome = with(|o| o.http_service = true).to(says("qh", http_error())).run();
+    assert_eq!(outcome.details, "ext_proc_error_HTTP_ERROR");
 }
 
 #[test]

@@ -404,7 +404,8 @@ fn check_counters(stats: &Stats, messages: u64) {
     assert_eq!(stats.stream_msgs_sent, messages, "every message that is counted was sent");
     let failed_open = stats.streams_failed.min(stats.failure_mode_allowed);
     assert_eq!(stats.streams_started + failed_open, stats.streams_closed + stats.streams_failed, "streams end once");
-    let ends = stats.spurious_msgs_received + stats.message_timeouts + stats.streams_failed;
+    let ends =
+        stats.spurious_msgs_received + stats.message_timeouts + stats.streams_failed + stats.http_not_ok_resp_received;
     assert!(ends <= 1, "processing ends once: {stats:?}");
     let bad_content = stats.rejected_header_mutations;
     assert!(stats.failure_mode_allowed <= ends + bad_content, "fail-open needs a failure: {stats:?}");
@@ -425,6 +426,7 @@ pub(crate) fn counters(stats: &Stats) -> String {
         ("rej", stats.rejected_header_mutations),
         ("tmo", stats.message_timeouts),
         ("imm", stats.immediate_responses_sent),
+        ("nok", stats.http_not_ok_resp_received),
         ("fma", stats.failure_mode_allowed),
         ("ov+", stats.override_message_timeout_received),
         ("ov-", stats.override_message_timeout_ignored),

@@ -167,7 +167,11 @@ fn filled_entry(entry: ExtProc) -> ExtProc {
     }
     let mut filled = ExtProc::from_options(&options);
     filled.name = entry.effective_name();
-    filled.processor = Some(processor);
+    if entry.http_service.is_some() {
+        filled.http_service = entry.http_service;
+    } else {
+        filled.processor = Some(processor);
+    }
     let of_service = entry.grpc_service.into_iter().flat_map(|it| it.value.initial_metadata);
     filled.grpc_initial_metadata = Some(of_service.chain(entry.grpc_initial_metadata.into_iter().flatten()).collect());
     if entry.per_route.is_none() {

@@ -10,12 +10,14 @@ use super::error::Problems;
 use super::forward_rules::ForwardRules;
 use super::grpc_service;
 pub use super::grpc_service::{EnvoyGrpc, GoogleGrpc, GrpcService, HeaderValue};
+pub use super::http_service::{ExtProcHttpService, HttpService, HttpUri};
 use super::metadata::MetadataOptions;
 pub use super::mutation_rules::MutationRules;
 pub use super::per_route::{Level, Overrides as RouteOverrides, PerRoute};
 pub use super::processing_mode::{BodyMode, ProcessingMode, SendMode};
 use super::processor::ProcessorRef;
 use super::scalar::{Size, Status, Time, words};
+use crate::plan;
 
 /// How one external processor is used. What is absent is inherited from an outer entry of the same name, or Envoy's
 /// default.
@@ -98,6 +100,9 @@ pub struct ExtProc {
     /// Where the processor is, as Envoy says it. Excludes `processor`.
     #[serde(default, alias = "grpcService", skip_serializing_if = "Option::is_none")]
     pub grpc_service: Option<At<GrpcService>>,
+    /// Where the processor is if it is an HTTP service. Excludes `processor` and `grpc_service`.
+    #[serde(default, alias = "httpService", skip_serializing_if = "Option::is_none")]
+    pub http_service: Option<At<ExtProcHttpService>>,
     /// What every call is given as gRPC metadata. Overridden as a whole. Not part of Envoy's message.
     #[serde(default, alias = "grpcInitialMetadata", skip_serializing_if = "Option::is_none")]
     pub grpc_initial_metadata: Option<Vec<HeaderValue>>,
@@ -117,8 +122,6 @@ pub struct ExtProc {
     #[serde(default, alias = "disableClearRouteCache", skip_serializing_if = "Option::is_none")]
     pub disable_clear_route_cache: Option<At<bool>>,
 
-    #[serde(default, alias = "httpService", skip_serializing)]
-    http_service: Unsupported,
     #[serde(default, alias = "statPrefix", skip_serializing)]
     stat_prefix: Unsupported,
     #[serde(default, alias = "filterMetadata", skip_serializing)]
@@ -215,6 +218,7 @@ impl ExtProc {
         );
         set(&mut options.allow_content_length_header, self.allow_content_length_header.map(|it| it.value));
         set(&mut options.replay_buffer, self.replay_buffer.map(|it| it.0));
+        options.http_service = self.http_service.is_some();
         options.route_cache_action = self.route_cache_action(&mut problems);
         if let Some(mode) = &self.processing_mode {
             options.processing_mode = mode.resolved(profile, &mut problems);
@@ -260,12 +264,19 @@ impl ExtProc {
 
     /// Whether it says where its processor is.
     pub(crate) const fn names_processor(&self) -> bool {
-        self.processor.is_some() || self.grpc_service.is_some()
+        self.processor.is_some() || self.grpc_service.is_some() || self.http_service.is_some()
     }
 
     /// Where its processor is.
     pub(crate) fn processor_ref(&self, problems: &mut Problems) -> Option<At<ProcessorRef>> {
         let place = self.name.as_ref().and_then(|it| it.position);
+        if let Some(service) = &self.http_service {
+            if self.processor.is_some() || self.grpc_service.is_some() {
+                let message = "`http_service` excludes `processor` and `grpc_service`; write only one of them";
+                problems.push(service.position.or(place), message);
+            }
+            return service.meant(service.position.or(place), problems).map(|(processor, _)| processor);
+        }
         match (&self.processor, &self.grpc_service) {
             (Some(reference), None) => Some(reference.clone()),
             (None, Some(service)) => service.processor(service.position.or(place), problems),
@@ -275,6 +286,14 @@ impl ExtProc {
             }
             (None, None) => None,
         }
+    }
+
+    /// What its HTTP service is asked, if its processor is one.
+    ///
+    /// `None` as well where that is not said as it must be; [`service`](Self::service) tells what is wrong.
+    #[must_use]
+    pub fn http_service(&self) -> Option<plan::HttpService> {
+        self.http_service.as_ref()?.meant(None, &mut Problems::default()).map(|(_, service)| service)
     }
 
     /// Its processor under what more specific levels say.
@@ -287,6 +306,9 @@ impl ExtProc {
     ) -> Option<Service<At<ProcessorRef>>> {
         let of_service = self.grpc_service.as_ref().map_or(&[][..], |it| &it.initial_metadata);
         let mut initial_metadata = grpc_service::metadata(of_service, problems);
+        if let (Some(here), Some(_)) = (&self.http_service, &overrides.service) {
+            problems.push(here.position, "a level's `grpc_service` cannot take the place of an `http_service`");
+        }
         let own = self.grpc_initial_metadata.as_deref().unwrap_or_default();
         initial_metadata.extend(grpc_service::metadata(own, problems));
         Some(overrides.service(Service { target: self.processor_ref(problems)?, initial_metadata }))
@@ -424,8 +446,8 @@ macro_rules! with_keys {
              send_body_without_waiting_for_header_response
              allow_content_length_header replay_buffer mutation_rules forward_rules metadata_options
              route_cache_action disable_clear_route_cache request_attributes response_attributes
-             processing_request_modifier grpc_service grpc_initial_metadata profile per_route emit_client_span]
-            [http_service stat_prefix filter_metadata
+             processing_request_modifier grpc_service http_service grpc_initial_metadata profile per_route emit_client_span]
+            [stat_prefix filter_metadata
              on_processing_response when]
         }
     };
@@ -437,7 +459,7 @@ macro_rules! define_by_keys {
             /// This entry with everything that a deeper one says instead.
             pub(crate) fn overlaid(mut self, deeper: Self) -> Self {
                 if deeper.names_processor() {
-                    (self.processor, self.grpc_service) = (None, None);
+                    (self.processor, self.grpc_service, self.http_service) = (None, None, None);
                 }
                 // Without `..`, so that a new key cannot be forgotten here.
                 let Self { name, $($key,)+ $($unsupported,)+ } = deeper;

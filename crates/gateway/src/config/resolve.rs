@@ -358,7 +358,14 @@ impl<'a> Resolver<'a> {
                         (Ok(config), Some(processor)) => {
                             let initial_metadata = service.initial_metadata;
                             let config = Arc::new(config);
-                            chain.push(ChainEntry { name: name.value, config, processor, initial_metadata });
+                            let http_service = entry.http_service();
+                            chain.push(ChainEntry {
+                                name: name.value,
+                                config,
+                                processor,
+                                initial_metadata,
+                                http_service,
+                            });
                         }
                         (Ok(_), None) => {}
                         (Err(error), _) => self.problems.push(name.position, error.to_string()),

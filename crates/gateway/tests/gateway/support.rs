@@ -157,7 +157,13 @@ impl World {
         set(&mut options);
         let name = if self.chain.is_empty() { "p".to_owned() } else { format!("p{}", self.chain.len()) };
         let config = Arc::new(Config::new(options).unwrap());
-        self.chain.push(ChainEntry { name, config, processor: self.processors.len(), initial_metadata: Vec::new() });
+        self.chain.push(ChainEntry {
+            name,
+            config,
+            processor: self.processors.len(),
+            initial_metadata: Vec::new(),
+            http_service: None,
+        });
         self.processors.push(processor);
         self
     }

@@ -21,13 +21,19 @@ const OURS_DIFFER: [(&str, &str, &str); 1] = [(
 
 /// Fields of Envoy that ours leave out, each with the reason. A decoder skips them as unknown.
 const LEFT_OUT: [(&str, &str); 14] = [
-    ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor http_service", "another transport"),
+    (
+        "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor http_service",
+        "read by the gateway's own configuration",
+    ),
     ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor on_processing_response", "Envoy's own extension"),
     (
         "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor processing_request_modifier",
         "Envoy's own extension",
     ),
-    ("envoy.extensions.filters.http.ext_proc.v3.ExtProcHttpService http_service", "another transport"),
+    (
+        "envoy.extensions.filters.http.ext_proc.v3.ExtProcHttpService http_service",
+        "read by the gateway's own configuration",
+    ),
     ("envoy.extensions.filters.http.ext_proc.v3.ExtProcOverrides processing_request_modifier", "Envoy's own extension"),
     ("envoy.config.core.v3.GrpcService retry_policy", "not about external processing"),
     ("envoy.config.core.v3.GrpcService.EnvoyGrpc retry_policy", "not about external processing"),

@@ -38,8 +38,9 @@ pub(super) fn conclude(shared: &Arc<Shared>, filters: &[Filter], sides: &mut Vec
     }
     // Most streams are done with this.
     sides::poll(sides, shared, |_| None, &mut Context::from_waker(Waker::noop()));
+    sides::end_answered(sides, shared);
     log(shared, filters);
-    let open = sides.iter().position(|side| matches!(side, Side::Opening(..) | Side::Open(_)));
+    let open = sides.iter().position(|side| matches!(side, Side::Opening(..) | Side::Open(_) | Side::Http(_)));
     if let Some(open) = open.filter(|_| shared.lock().chain.has_streams())
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
     {
@@ -83,6 +84,7 @@ async fn linger(shared: Arc<Shared>, mut sides: Vec<Side>, gone: impl Future<Out
                 shared.step(|chain| chain.close_streams(now()));
                 moved = true;
             }
+            sides::end_answered(&mut sides, &shared);
             run_effects(&shared, &mut sides);
             if !shared.lock().chain.has_streams() {
                 return Poll::Ready(());

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use extproc_core::filter::{GrpcStatus, Outgoing, StreamEvent};
 
 use super::now;
-use crate::processor::{Opening, Replay, SideStream};
+use crate::processor::{Calls, Opening, Replay, SideStream};
 use crate::shared::Shared;
 
 /// The stream of one filter.
@@ -15,6 +15,8 @@ pub(super) enum Side {
     /// The first message is taken from the filter at once: it is sent, and its time runs, also while connecting.
     Opening(Opening, First),
     Open(SideStream),
+    /// An HTTP service, which has no stream.
+    Http(Calls),
     Closed,
 }
 
@@ -64,6 +66,16 @@ pub(super) fn poll(
                 Poll::Pending => {}
             }
         }
+        if let Side::Http(calls) = side {
+            match exchange(shared, index, calls, cx) {
+                Ok(exchanged) => moved |= exchanged,
+                Err(status) => {
+                    *side = Side::Closed;
+                    closed(shared, index, Err(status));
+                    moved = true;
+                }
+            }
+        }
         if let Side::Open(stream) = side {
             moved |= send(shared, index, stream, cx);
             let takes = shared.lock().chain.takes_messages(index);
@@ -89,6 +101,41 @@ pub(super) fn poll(
         }
     }
     moved
+}
+
+/// Sends the next message to an HTTP service once the one before has its answer; whether anything happened.
+fn exchange(shared: &Shared, index: usize, calls: &mut Calls, cx: &mut Context<'_>) -> Result<bool, GrpcStatus> {
+    let mut moved = false;
+    loop {
+        if !calls.is_busy() {
+            let Some(outgoing) = shared.step(|chain| chain.poll_send(index)) else { return Ok(moved) };
+            moved = true;
+            if let Outgoing::Message(message) = outgoing {
+                calls.send(&message);
+            }
+        }
+        if !shared.lock().chain.takes_messages(index) {
+            return Ok(moved);
+        }
+        match calls.poll_answer(cx) {
+            Poll::Ready(answer) => {
+                let event = StreamEvent::Reply(answer?);
+                shared.step(|chain| chain.handle_stream(now(), index, event));
+                moved = true;
+            }
+            Poll::Pending => return Ok(moved),
+        }
+    }
+}
+
+/// Of an exchange that is over: ends the sides of HTTP services that have answered everything.
+pub(super) fn end_answered(sides: &mut [Side], shared: &Shared) {
+    for (index, side) in sides.iter_mut().enumerate() {
+        if matches!(side, Side::Http(calls) if !calls.is_busy()) {
+            *side = Side::Closed;
+            closed(shared, index, Ok(()));
+        }
+    }
 }
 
 /// Closes a side whose stream has ended. When the processor did not look at it, gives what to put in its place.

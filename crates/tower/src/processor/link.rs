@@ -106,6 +106,10 @@ impl Link {
         Self { target, state: Arc::new(watch::Sender::new(State::Idle)) }
     }
 
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.target.endpoint
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_))
     }

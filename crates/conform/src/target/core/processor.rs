@@ -106,6 +106,18 @@ impl Scripted {
                 self.end(Err(status), agenda);
                 return Ok(());
             }
+            if let Some(http) = &step.http {
+                let reply = Some(&http.body).filter(|_| http.status == 200);
+                match reply.map(|body| extproc_proto::json::read_response(body.as_bytes())) {
+                    Some(Ok(reply)) => agenda.plan(self.busy, Happening::Stream(StreamEvent::Reply(Box::new(reply)))),
+                    Some(Err(_)) | None => {
+                        let status = GrpcStatus { code: 14, message: "no response".to_owned() };
+                        self.end(Err(status), agenda);
+                        return Ok(());
+                    }
+                }
+                continue;
+            }
             let reply = Box::new(answer::build(kind, &step)?);
             agenda.plan(self.busy, Happening::Stream(StreamEvent::Reply(reply)));
         }

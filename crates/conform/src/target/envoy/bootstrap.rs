@@ -38,7 +38,9 @@ pub(super) fn bootstrap(batch: &[(&Scenario, &Peers)], logs: &Path, graceful: bo
         }
         if let Some(processor) = &peers.processor {
             let mut cluster = cluster(&format!("processor_{slug}"), processor.address());
-            cluster["typed_extension_protocol_options"] = http2();
+            if !scenario.has_http_service() {
+                cluster["typed_extension_protocol_options"] = http2();
+            }
             clusters.push(cluster);
         }
     }
@@ -132,7 +134,7 @@ fn name_cluster(config: &mut Value, slug: &str) {
     match config {
         Value::Object(map) => {
             for (key, value) in map {
-                if key == "cluster_name" && value == PROCESSOR {
+                if (key == "cluster_name" || key == "cluster") && value == PROCESSOR {
                     *value = format!("processor_{slug}").into();
                 }
                 name_cluster(value, slug);
