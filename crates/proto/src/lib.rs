@@ -7,7 +7,7 @@
 //!
 //! The modules mirror the protobuf packages; the messages of the service are re-exported at the root.
 //!
-//! With the feature `grpc` the service modules have the tonic clients and servers; with `json`, [`json`](crate::json)
+//! With the feature `grpc` the service modules have the tonic clients and servers; with `json`, the module `json`
 //! writes and reads the messages as JSON.
 
 #![allow(
