@@ -148,6 +148,7 @@ async fn client(front: SocketAddr, number: usize, answers: Arc<AtomicUsize>, ove
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
+                // A client that is refused does not try as fast as it can.
                 sleep(Duration::from_millis(5)).await;
             }
         }

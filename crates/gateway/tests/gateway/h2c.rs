@@ -29,6 +29,7 @@ async fn the_host_of_the_request_goes_with_it() {
 async fn one_connection_for_all_requests() {
     let upstream = Upstream::start(|request: Request<Incoming>| async move {
         assert_eq!(request.version(), Version::HTTP_2);
+        // So long that requests overlap: those that did not would prove nothing.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Response::new(empty())
     })
